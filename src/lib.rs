@@ -1,0 +1,18 @@
+//! hitlog records *who ran what* - which test ran which line or took which branch of which file -
+//! from many processes at once, at almost no cost, and never loses a record.
+//!
+//! Data flows one way, and the modules show it:
+//!
+//! ```text
+//! format <- storage <- writer                        inside the recorded process
+//! format <- reader  <- compactor <- cli              afterwards
+//!                      query     <- cli              reads the SQLite file only
+//! ```
+//!
+//! Writer and reader never see each other: the log file, as `format-spec.md` describes it, is all
+//! that they share.
+
+#![deny(unsafe_code)]
+
+pub mod format;
+pub mod limits;

@@ -1,0 +1,26 @@
+//! Every upper bound in one place, each with its unit and its reason.
+//!
+//! A reader checks each length it finds in a log against these before it allocates anything: a log
+//! is an untrusted file.
+
+/// Largest line number, in lines. A bitmap of one file's lines up to here takes 512 KiB; a larger
+/// number in a record is damage (CPython itself never produced a code object this long).
+pub const LINE_MAX: u32 = (1 << 22) - 1;
+
+/// Longest name (file path, context or sample name), in bytes. A longer one is cut here by the
+/// writer; 64 KiB is sixteen times Linux's `PATH_MAX`.
+pub const NAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest id of a file or a context within one log. Tables indexed by id stay below 16 M rows.
+pub const NAME_ID_MAX: u32 = (1 << 24) - 1;
+
+/// Largest id of a sample's name within one log: its field in a record is 16 bits wide.
+pub const SAMPLE_NAME_ID_MAX: u16 = u16::MAX;
+
+/// Largest size of one log, in bytes: the reserve that one mapping takes of the address space, after
+/// which the writer goes on in the next segment. Slot numbers stay below 2^29.
+pub const LOG_BYTES_MAX: u64 = 16 << 30;
+
+const _: () = assert!(NAME_BYTES_MAX.is_multiple_of(crate::format::NAME_CHUNK_BYTES));
+const _: () = assert!(NAME_BYTES_MAX / crate::format::NAME_CHUNK_BYTES <= u16::MAX as usize + 1);
+const _: () = assert!(LOG_BYTES_MAX / (crate::format::RECORD_SIZE as u64) <= u32::MAX as u64);

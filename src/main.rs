@@ -1,0 +1,2 @@
+//! The `hitlog` command.
+fn main() {}

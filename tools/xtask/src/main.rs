@@ -1,0 +1,2 @@
+//! The developer's commands: `cargo xtask demo`, `cargo xtask test`.
+fn main() {}
