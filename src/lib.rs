@@ -16,3 +16,18 @@
 
 pub mod format;
 pub mod limits;
+pub mod run_directory;
+
+#[cfg(feature = "recorder")]
+pub mod storage;
+#[cfg(feature = "recorder")]
+pub mod writer;
+
+#[cfg(feature = "reader")]
+pub mod reader;
+
+#[cfg(feature = "compactor")]
+pub mod compactor;
+
+#[cfg(feature = "cli")]
+pub mod cli;
