@@ -1,0 +1,17 @@
+//! Stand-in until the reader lands.
+
+use super::{DONE, Error};
+
+const EXAMPLES: &str = "\
+Examples:
+  hitlog dump x
+  hitlog dump y";
+
+/// Stand-in
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(_arguments: &Arguments) -> Result<u8, Error> {
+    Ok(DONE)
+}
