@@ -11,6 +11,8 @@
 //! foreign and never accepted. What goes to disk is described by `format-spec.md`: if you change a
 //! layout here, raise [`VERSION`](super::VERSION) and change the specification first.
 
+use byteorder::{ByteOrder, LittleEndian};
+
 use super::LogId;
 use super::checksum::crc32_of_words;
 use crate::limits::{LINE_MAX, NAME_ID_MAX};
@@ -472,6 +474,26 @@ fn reason_of_number(number: u8) -> Option<EndReason> {
         2 => Some(EndReason::Exec),
         _ => None,
     }
+}
+
+/// The bytes of a slot with the words `slot`.
+#[must_use]
+pub fn slot_bytes(slot: [u64; 4]) -> [u8; RECORD_SIZE] {
+    let mut bytes = [0; RECORD_SIZE];
+    LittleEndian::write_u64_into(&slot, &mut bytes);
+    bytes
+}
+
+/// The words of a slot with the bytes `bytes`.
+///
+/// # Panics
+/// If `bytes` is not [`RECORD_SIZE`] long.
+#[inline(always)]
+#[must_use]
+pub fn slot_words(bytes: &[u8]) -> [u64; 4] {
+    let mut slot = [0; 4];
+    LittleEndian::read_u64_into(bytes, &mut slot);
+    slot
 }
 
 /// What a reader found in a slot.
