@@ -524,6 +524,8 @@ pub enum SlotDamage {
     Checksum,
     /// The checksum is right, but the content is outside the format's limits.
     Content,
+    /// The bytes could not be read: the medium failed, or the file became shorter meanwhile.
+    Unreadable,
 }
 
 /// What the slot with the words `slot` holds, if its place is `place`.
