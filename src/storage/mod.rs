@@ -81,6 +81,9 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The system's.
     fn sync(&self, length: u64) -> io::Result<()>;
+
+    /// Removes a log that could not even get its header: a name without a log would be a riddle.
+    fn discard(&self);
 }
 
 /// Creates the log file `path`, which must not exist, and the best storage for it.
@@ -114,5 +117,9 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
 
     fn sync(&self, length: u64) -> io::Result<()> {
         (**self).sync(length)
+    }
+
+    fn discard(&self) {
+        (**self).discard();
     }
 }
