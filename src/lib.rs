@@ -21,7 +21,13 @@ pub mod run_directory;
 #[cfg(feature = "recorder")]
 pub mod storage;
 #[cfg(feature = "recorder")]
+#[allow(unsafe_code)]
+mod system;
+#[cfg(feature = "recorder")]
 pub mod writer;
+
+#[cfg(feature = "recorder")]
+pub use writer::{ContextGuard, FileId, Recorder};
 
 #[cfg(feature = "reader")]
 pub mod reader;

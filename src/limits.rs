@@ -21,6 +21,24 @@ pub const SAMPLE_NAME_ID_MAX: u16 = u16::MAX;
 /// which the writer goes on in the next segment. Slot numbers stay below 2^29.
 pub const LOG_BYTES_MAX: u64 = 16 << 30;
 
+/// How many chunks of names a reader keeps of one log: 32 MiB of text, 64 MiB of memory. A hundred
+/// thousand tests with three contexts each need three quarters of it.
+pub const NAME_CHUNKS_KEPT_MAX: usize = 1 << 21;
+
+/// How many starts and stops of contexts a reader keeps of one log, 24 bytes each: half a million
+/// switches.
+pub const CONTEXT_EVENTS_KEPT_MAX: usize = 1 << 20;
+
+/// How many samples a reader keeps of one log, 32 bytes each.
+pub const SAMPLES_KEPT_MAX: usize = 1 << 20;
+
+/// How many files' sizes and times a reader keeps of one log, and up to which file id it counts hits
+/// for each file.
+pub const FILES_KEPT_MAX: usize = 1 << 19;
+
+/// How many damaged and how many foreign slots a reader names; all of them are counted.
+pub const DAMAGE_LISTED_MAX: usize = 1000;
+
 const _: () = assert!(NAME_BYTES_MAX.is_multiple_of(crate::format::NAME_CHUNK_BYTES));
 const _: () = assert!(NAME_BYTES_MAX / crate::format::NAME_CHUNK_BYTES <= u16::MAX as usize + 1);
 const _: () = assert!(LOG_BYTES_MAX / (crate::format::RECORD_SIZE as u64) <= u32::MAX as u64);

@@ -109,6 +109,8 @@ pub enum HeaderDamage {
     Incompatible(u32),
     /// The checksum is right, but a size or a length is impossible.
     Content,
+    /// Whole, but not equal to the other copy, which is this log's.
+    Different,
 }
 
 impl std::fmt::Display for HeaderDamage {
@@ -124,6 +126,7 @@ impl std::fmt::Display for HeaderDamage {
                 write!(f, "features {flags:#x}, which this hitlog does not know")
             }
             HeaderDamage::Content => write!(f, "impossible sizes"),
+            HeaderDamage::Different => write!(f, "whole, but not equal to the other copy"),
         }
     }
 }

@@ -11,6 +11,8 @@
 //! foreign and never accepted. What goes to disk is described by `format-spec.md`: if you change a
 //! layout here, raise [`VERSION`](super::VERSION) and change the specification first.
 
+use byteorder::{ByteOrder, LittleEndian};
+
 use super::LogId;
 use super::checksum::crc32_of_words;
 use crate::limits::{LINE_MAX, NAME_ID_MAX};
@@ -474,6 +476,26 @@ fn reason_of_number(number: u8) -> Option<EndReason> {
     }
 }
 
+/// The bytes of a slot with the words `slot`.
+#[must_use]
+pub fn slot_bytes(slot: [u64; 4]) -> [u8; RECORD_SIZE] {
+    let mut bytes = [0; RECORD_SIZE];
+    LittleEndian::write_u64_into(&slot, &mut bytes);
+    bytes
+}
+
+/// The words of a slot with the bytes `bytes`.
+///
+/// # Panics
+/// If `bytes` is not [`RECORD_SIZE`] long.
+#[inline(always)]
+#[must_use]
+pub fn slot_words(bytes: &[u8]) -> [u64; 4] {
+    let mut slot = [0; 4];
+    LittleEndian::read_u64_into(bytes, &mut slot);
+    slot
+}
+
 /// What a reader found in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -502,6 +524,8 @@ pub enum SlotDamage {
     Checksum,
     /// The checksum is right, but the content is outside the format's limits.
     Content,
+    /// The bytes could not be read: the medium failed, or the file became shorter meanwhile.
+    Unreadable,
 }
 
 /// What the slot with the words `slot` holds, if its place is `place`.

@@ -1,0 +1,90 @@
+//! What recording costs: `cargo bench --bench append`. Times are per call; compare rows of one run only.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use hitlog::Recorder;
+use hitlog::format::{Words, seal};
+use hitlog::storage::{Storage, memory::Memory};
+
+/// Records of one measured batch: 512 KiB of log, so that growth and page faults are paid for.
+const BATCH: u32 = 16_384;
+
+fn in_memory() -> Recorder {
+    let open = |_pid: u32, _log_id: &_| -> std::io::Result<Box<dyn Storage>> {
+        Ok(Box::new(Memory::new(4 * BATCH as usize, u64::MAX)))
+    };
+    Recorder::with_storage(Box::new(open), Vec::new(), "memory".into()).expect("a log")
+}
+
+fn fill(recorder: &mut Recorder) {
+    let file = recorder.file("a.py");
+    (1..=BATCH).for_each(|line| recorder.line(file, black_box(line)));
+}
+
+fn append(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut group = criterion.benchmark_group("append");
+    group.throughput(Throughput::Elements(u64::from(BATCH)));
+    group.bench_function("checksum only", |bencher| {
+        bencher.iter(|| {
+            (1..=BATCH).fold(0, |sum, line| sum ^ seal(Words::line(1, 1, black_box(line)), line)[3])
+        });
+    });
+    group.bench_function("line, into memory already touched", |bencher| {
+        bencher.iter_batched_ref(in_memory, fill, BatchSize::PerIteration);
+    });
+    group.bench_function("line, growth and page faults included", |bencher| {
+        let open = || {
+            let run = tempfile::tempdir_in(&directory).expect("room");
+            (Recorder::open(run.path()).expect("a log"), run)
+        };
+        bencher.iter_batched_ref(open, |(recorder, _run)| fill(recorder), BatchSize::PerIteration);
+    });
+    group.bench_function("write of the same bytes", |bencher| {
+        use std::os::unix::fs::FileExt;
+        let block = vec![1; 64 * 1024];
+        bencher.iter_batched_ref(
+            || tempfile::tempfile_in(&directory).expect("a file"),
+            |file| {
+                for at in (0..u64::from(BATCH) * 32).step_by(block.len()) {
+                    file.write_all_at(&block, at).expect("written");
+                }
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn hot(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let recorder = Recorder::open(directory.path()).expect("a log");
+    let file = recorder.file("a.py");
+    let mut group = criterion.benchmark_group("hot");
+    group.bench_function("line seen before", |bencher| {
+        bencher.iter(|| recorder.line(file, black_box(7)))
+    });
+    let mut number = 0;
+    group.bench_function("context switch", |bencher| {
+        bencher.iter(|| {
+            number = (number + 1) % 1000;
+            recorder.switch_context(format!("tests/test_a.py::test_{number}|run"));
+        });
+    });
+    group.finish();
+}
+
+fn session(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    criterion.bench_function("session of 100 records", |bencher| {
+        bencher.iter(|| {
+            let recorder = Recorder::open(directory.path()).expect("a log");
+            let file = recorder.file("a.py");
+            (1..=100).for_each(|line| recorder.line(file, line));
+        });
+    });
+}
+
+criterion_group!(benches, append, hot, session);
+criterion_main!(benches);

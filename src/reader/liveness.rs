@@ -1,0 +1,132 @@
+//! Whether the process that writes a log is still there.
+//!
+//! The writer holds a lock (flock) on its log. That is only a hint: a forked child or a mapping can
+//! keep the lock after the process died. So where it can be asked - same boot, same pid namespace -
+//! the process itself decides: it must have the pid *and* the start time of the header.
+
+use crate::format::{BOOT_ID_UNKNOWN, Header};
+use fs2::FileExt;
+use std::fs::File;
+use std::io::ErrorKind;
+
+/// Whether the writer of the log `file` with header `header` is alive. `file` must be an open file
+/// description of its own: the lock taken here would otherwise be shared with other readers of it.
+pub(super) fn is_writer_alive(file: &File, header: Option<&Header>) -> bool {
+    let locked = match FileExt::try_lock_shared(file) {
+        Ok(()) => {
+            let _ = FileExt::unlock(file);
+            Some(false)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Some(true),
+        Err(_) => None,
+    };
+    decide(locked, header.map_or(Process::Unknown, process_of))
+}
+
+/// What is known of the process that a header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    Present,
+    Gone,
+    Unknown,
+}
+
+/// `locked` is `None` where the file system has no locks.
+fn decide(locked: Option<bool>, process: Process) -> bool {
+    match process {
+        Process::Gone => false,
+        Process::Present => locked.unwrap_or(true),
+        Process::Unknown => locked.unwrap_or(false),
+    }
+}
+
+fn process_of(header: &Header) -> Process {
+    let Some(boot_id) = boot_id().filter(|_| header.boot_id != BOOT_ID_UNKNOWN) else {
+        return Process::Unknown;
+    };
+    if boot_id != header.boot_id {
+        return Process::Gone;
+    }
+    if header.pid_namespace == 0 || pid_namespace() != Some(header.pid_namespace) {
+        return Process::Unknown;
+    }
+    match start_ticks(header.pid) {
+        Some(ticks) if header.process_start_ticks == 0 || ticks == header.process_start_ticks => {
+            Process::Present
+        }
+        _ => Process::Gone,
+    }
+}
+
+fn boot_id() -> Option<[u8; 16]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.trim().chars().filter(|character| *character != '-').collect();
+    Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
+}
+
+fn pid_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some(std::fs::metadata("/proc/self/ns/pid").ok()?.ino())
+}
+
+/// Start of the living process `pid`, in clock ticks since boot; `None` if there is none, or only a
+/// zombie, which writes no more.
+fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name may hold anything, also blanks and brackets: count from the last bracket.
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?; // field 3
+    let start = fields.nth(18)?; // field 22
+    if matches!(state, "Z" | "X") { None } else { start.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own_header() -> Header {
+        Header {
+            pid: std::process::id(),
+            process_start_ticks: start_ticks(std::process::id()).unwrap(),
+            pid_namespace: pid_namespace().unwrap(),
+            boot_id: boot_id().unwrap(),
+            ..Header::default()
+        }
+    }
+
+    #[test]
+    fn the_process_decides_where_it_can_be_asked() {
+        assert_eq!(process_of(&own_header()), Process::Present);
+        let other_start = Header { process_start_ticks: 1, ..own_header() };
+        assert_eq!(process_of(&other_start), Process::Gone, "the pid was given to another process");
+        let other_boot = Header { boot_id: [1; 16], ..own_header() };
+        assert_eq!(process_of(&other_boot), Process::Gone);
+        let other_namespace = Header { pid_namespace: 1, ..own_header() };
+        assert_eq!(process_of(&other_namespace), Process::Unknown);
+        let no_boot = Header { boot_id: BOOT_ID_UNKNOWN, ..own_header() };
+        assert_eq!(process_of(&no_boot), Process::Unknown);
+    }
+
+    #[test]
+    fn a_lock_alone_is_only_a_hint() {
+        assert!(!decide(Some(true), Process::Gone), "a child of the dead writer holds it");
+        assert!(!decide(Some(false), Process::Present), "the process goes on without this log");
+        assert!(decide(Some(true), Process::Present));
+        assert!(decide(Some(true), Process::Unknown));
+        assert!(!decide(Some(false), Process::Unknown));
+        assert!(decide(None, Process::Present));
+        assert!(!decide(None, Process::Unknown));
+    }
+
+    #[test]
+    fn a_held_lock_is_seen_through_another_description() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reader = File::open(file.path()).unwrap();
+        assert!(!is_writer_alive(&reader, None));
+        FileExt::lock_exclusive(file.as_file()).unwrap();
+        assert!(is_writer_alive(&reader, None));
+        assert!(is_writer_alive(&reader, Some(&own_header())));
+    }
+}

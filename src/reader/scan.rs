@@ -1,0 +1,314 @@
+//! Walks slots and counts them. Every slot of a range ends up in exactly one class.
+//!
+//! The file is read with `pread` in blocks of 256 KiB, never mapped: a file that becomes shorter while
+//! it is read would otherwise kill the reader. A block with nothing in it lets the scan ask the file
+//! system where data goes on, so that a sparse file costs no more than what was written to it.
+
+use super::holes::{NextData, next_data};
+use super::{Error, LogReader};
+use crate::format::{HEADER_SIZE, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place};
+use byteorder::{ByteOrder as _, LittleEndian};
+use std::io;
+use std::ops::{AddAssign, Range};
+use std::os::unix::fs::FileExt as _;
+
+/// Bytes of one read.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// Bytes of one read where a block could not be read: what a bad sector takes with it.
+const PIECE_BYTES: usize = 4096;
+
+/// How many damaged slots of a living writer's log are read a second time, in one scan: a record that is
+/// just being stored looks damaged for a moment.
+const REREADS_MAX: u32 = 1000;
+
+/// How many slots were found in which state: `valid + blank + damaged + foreign = slots`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// All slots of the range.
+    pub slots: u64,
+    /// Slots with a record of this log, in its place.
+    pub valid: u64,
+    /// Slots without a record, also those of [`SlotCounts::unfinished`].
+    pub blank: u64,
+    /// Of the blank slots: those in which an append had begun when the process died.
+    pub unfinished: u64,
+    /// Slots with bytes that no writer left there, or that could not be read.
+    pub damaged: u64,
+    /// Slots with a whole record of another slot or another log.
+    pub foreign: u64,
+}
+
+impl AddAssign for SlotCounts {
+    fn add_assign(&mut self, other: SlotCounts) {
+        self.slots += other.slots;
+        self.valid += other.valid;
+        self.blank += other.blank;
+        self.unfinished += other.unfinished;
+        self.damaged += other.damaged;
+        self.foreign += other.foreign;
+    }
+}
+
+impl LogReader {
+    /// Walks `slots` in ascending order and calls `visit` for each that is not simply blank: slots that
+    /// were never written are counted, not visited. Slots beyond [`LogReader::slot_count`] do not exist
+    /// and are not counted. Ranges of one log may be scanned by several threads at once.
+    ///
+    /// A slot whose bytes cannot be read - a bad sector, or the file became shorter since it was opened -
+    /// counts as damaged ([`SlotDamage::Unreadable`]).
+    ///
+    /// # Errors
+    /// If the system refuses to read, for a reason that is not in the file or its medium.
+    pub fn scan(&self, slots: Range<u32>, visit: impl FnMut(u32, Slot)) -> Result<SlotCounts, Error> {
+        let end = slots.end.min(self.slot_count());
+        let mut next = slots.start.min(end);
+        let counts = SlotCounts { slots: u64::from(end - next), ..SlotCounts::default() };
+        let rereads_left = if self.is_writer_alive() { REREADS_MAX } else { 0 };
+        let mut scan = Scan { log: self, log_id: self.log_id(), counts, rereads_left, visit };
+        let mut buffer = vec![0; BLOCK_BYTES];
+        while next < end {
+            let count = (end - next).min((BLOCK_BYTES / RECORD_SIZE) as u32);
+            let blank_before = scan.counts.blank;
+            scan.block(next, &mut buffer[..count as usize * RECORD_SIZE])?;
+            next += count;
+            if scan.counts.blank - blank_before == u64::from(count) {
+                next = scan.skip_hole(next, end);
+            }
+        }
+        Ok(scan.counts)
+    }
+}
+
+/// A scan under way.
+struct Scan<'log, Visit> {
+    log: &'log LogReader,
+    log_id: LogId,
+    counts: SlotCounts,
+    rereads_left: u32,
+    visit: Visit,
+}
+
+impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
+    fn block(&mut self, first: u32, bytes: &mut [u8]) -> Result<(), Error> {
+        match read_at(self.log, first, bytes) {
+            Ok(length) => {
+                self.slots(first, bytes, length);
+                Ok(())
+            }
+            Err(error) if is_of_the_medium(&error) => self.pieces(first, bytes),
+            Err(source) => Err(self.read_error(first, source)),
+        }
+    }
+
+    /// A block in which something cannot be read, piece by piece.
+    fn pieces(&mut self, first: u32, bytes: &mut [u8]) -> Result<(), Error> {
+        let mut first = first;
+        for piece in bytes.chunks_mut(PIECE_BYTES) {
+            let length = match read_at(self.log, first, piece) {
+                Ok(length) => length,
+                Err(error) if is_of_the_medium(&error) => 0,
+                Err(source) => return Err(self.read_error(first, source)),
+            };
+            self.slots(first, piece, length);
+            first += (piece.len() / RECORD_SIZE) as u32;
+        }
+        Ok(())
+    }
+
+    /// The slots in `bytes`, of which only the first `length` could be read.
+    fn slots(&mut self, first: u32, bytes: &[u8], length: usize) {
+        let (read, unread) = bytes.split_at(length / RECORD_SIZE * RECORD_SIZE);
+        let mut number = first;
+        for slot in read.chunks_exact(RECORD_SIZE) {
+            self.slot(number, words(slot));
+            number += 1;
+        }
+        for _ in unread.chunks_exact(RECORD_SIZE) {
+            self.counts.damaged += 1;
+            (self.visit)(number, Slot::Damaged(SlotDamage::Unreadable));
+            number += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn slot(&mut self, number: u32, words: [u64; 4]) {
+        if words == [0; 4] {
+            self.counts.blank += 1;
+            return;
+        }
+        let mut slot = classify(words, place(&self.log_id, number));
+        if !matches!(slot, Slot::Valid(_)) && self.rereads_left > 0 {
+            slot = self.read_again(number).unwrap_or(slot);
+        }
+        match slot {
+            Slot::Valid(_) => self.counts.valid += 1,
+            Slot::Blank { unfinished } => {
+                self.counts.blank += 1;
+                self.counts.unfinished += u64::from(unfinished);
+            }
+            Slot::Damaged(_) => self.counts.damaged += 1,
+            Slot::Foreign { .. } => self.counts.foreign += 1,
+        }
+        (self.visit)(number, slot);
+    }
+
+    /// What a slot of a living writer's log holds now.
+    #[cold]
+    fn read_again(&mut self, number: u32) -> Option<Slot> {
+        self.rereads_left -= 1;
+        let mut bytes = [0; RECORD_SIZE];
+        let length = read_at(self.log, number, &mut bytes).ok()?;
+        (length == RECORD_SIZE).then(|| classify(words(&bytes), place(&self.log_id, number)))
+    }
+
+    /// The first slot at or after `next` that may have been written; those before it are counted.
+    fn skip_hole(&mut self, next: u32, end: u32) -> u32 {
+        let slot_of = |offset: u64| {
+            let slots = offset.saturating_sub(HEADER_SIZE as u64) / RECORD_SIZE as u64;
+            slots.clamp(u64::from(next), u64::from(end)) as u32
+        };
+        let data_at = match next_data(&self.log.file, offset_of(next)) {
+            NextData::At(offset) => offset,
+            // Also the answer behind the end of a file that became shorter: go no further than that.
+            NextData::None => self.log.file.metadata().map_or(0, |metadata| metadata.len()),
+            NextData::Unknown => return next,
+        };
+        let data = slot_of(data_at);
+        self.counts.blank += u64::from(data - next);
+        data
+    }
+
+    fn read_error(&self, first: u32, source: io::Error) -> Error {
+        Error::Read { path: self.log.path().to_path_buf(), offset: offset_of(first), source }
+    }
+}
+
+fn offset_of(slot: u32) -> u64 {
+    HEADER_SIZE as u64 + u64::from(slot) * RECORD_SIZE as u64
+}
+
+#[inline(always)]
+fn words(slot: &[u8]) -> [u64; 4] {
+    [0, 8, 16, 24].map(|at| LittleEndian::read_u64(&slot[at..at + 8]))
+}
+
+/// Fills `bytes` from slot `first` on; fewer than asked for only at the end of the file.
+fn read_at(log: &LogReader, first: u32, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match log.file.read_at(&mut bytes[length..], offset_of(first) + length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// Whether the bytes are lost (EIO, or a checksum of the file system), and others can still be read.
+fn is_of_the_medium(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EIO | libc::EUCLEAN | libc::EBADMSG | libc::ENODATA | libc::EILSEQ)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Header, Record, log_file_name, seal};
+    use std::fs::File;
+
+    const ID: LogId = [0xCD; 16];
+
+    fn line(line: u32) -> Record {
+        Record::Line { context: 0, file: 1, line }
+    }
+
+    fn slot_bytes(record: Record, log_id: &LogId, slot: u32) -> [u8; RECORD_SIZE] {
+        let mut bytes = [0; RECORD_SIZE];
+        LittleEndian::write_u64_into(&seal(record.words(), place(log_id, slot)), &mut bytes);
+        bytes
+    }
+
+    fn log_of(slots: &[[u8; RECORD_SIZE]]) -> (tempfile::TempDir, LogReader) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(log_file_name(7, &ID));
+        let header = Header { log_id: ID, pid: 7, ..Header::default() }.to_bytes();
+        std::fs::write(&path, [header.repeat(2), slots.concat()].concat()).unwrap();
+        let log = LogReader::open(&path).unwrap();
+        (folder, log)
+    }
+
+    #[test]
+    fn each_slot_is_in_one_class() {
+        let mut unfinished = slot_bytes(line(5), &ID, 2);
+        unfinished[24..].fill(0);
+        let mut flipped = slot_bytes(line(6), &ID, 3);
+        flipped[9] ^= 4;
+        let slots = [
+            slot_bytes(line(1), &ID, 0),
+            [0; RECORD_SIZE],
+            unfinished,
+            flipped,
+            slot_bytes(line(4), &ID, 5),
+            slot_bytes(line(0), &ID, 5),
+        ];
+        let (_folder, log) = log_of(&slots);
+        let mut seen = Vec::new();
+        let counts = log.scan(0..u32::MAX, |number, slot| seen.push((number, slot))).unwrap();
+        let expected = [
+            (0, Slot::Valid(line(1))),
+            (2, Slot::Blank { unfinished: true }),
+            (3, Slot::Damaged(SlotDamage::Checksum)),
+            (4, Slot::Foreign { place: place(&ID, 5) }),
+            (5, Slot::Damaged(SlotDamage::Content)),
+        ];
+        assert_eq!(seen, expected);
+        let expected =
+            SlotCounts { slots: 6, valid: 1, blank: 2, unfinished: 1, damaged: 2, foreign: 1 };
+        assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn ranges_add_up_to_the_whole() {
+        let slots: Vec<_> = (0..20_000).map(|slot| slot_bytes(line(slot + 1), &ID, slot)).collect();
+        let (_folder, log) = log_of(&slots);
+        let whole = log.scan(0..log.slot_count(), |_, _| {}).unwrap();
+        let mut sum = SlotCounts::default();
+        for range in [0..1, 1..9000, 9000..20_000, 20_000..30_000] {
+            sum += log.scan(range, |_, _| {}).unwrap();
+        }
+        assert_eq!((whole.valid, sum), (20_000, whole));
+    }
+
+    #[test]
+    fn what_a_shrinking_file_lost_is_counted_as_damaged() {
+        let slots: Vec<_> = (0..20_000).map(|slot| slot_bytes(line(slot + 1), &ID, slot)).collect();
+        let (_folder, log) = log_of(&slots);
+        let file = File::options().write(true).open(log.path()).unwrap();
+        file.set_len(HEADER_SIZE as u64 + 32 * 9000 + 5).unwrap();
+        let mut unreadable = 0;
+        let counts = log
+            .scan(0..log.slot_count(), |_, slot| {
+                unreadable += u32::from(slot == Slot::Damaged(SlotDamage::Unreadable));
+            })
+            .unwrap();
+        assert_eq!((counts.valid, counts.damaged, unreadable), (9000, 11_000, 11_000));
+    }
+
+    #[test]
+    fn holes_are_blank_and_what_follows_is_found() {
+        let (_folder, log) = log_of(&[]);
+        let far = 30_000_000;
+        let file = File::options().write(true).open(log.path()).unwrap();
+        file.write_all_at(&slot_bytes(line(8), &ID, far), offset_of(far)).unwrap();
+        let log = LogReader::open(log.path()).unwrap();
+        let mut seen = Vec::new();
+        let counts = log.scan(0..log.slot_count(), |number, slot| seen.push((number, slot))).unwrap();
+        assert_eq!(seen, [(far, Slot::Valid(line(8)))]);
+        assert_eq!((counts.blank, counts.slots), (u64::from(far), u64::from(far) + 1));
+    }
+}

@@ -1,0 +1,306 @@
+//! Processes that fork, exit at once and are killed: whatever ends them, what they appended is there.
+//!
+//! Each test forks for real. The oracle lies outside the log: a shared page in which each process counts
+//! the appends that returned.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::{Content, logs, only_log};
+use hitlog::Recorder;
+use hitlog::format::{EndReason, Record, ZERO_ID};
+use memmap2::MmapMut;
+
+/// Forks; the child does `work` and ends by `_exit(0)`. Gives the child's pid.
+fn fork(work: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: the child calls only what is sound after a fork of a threaded program with glibc (memory
+    // from malloc, system calls, the recorder under test), and never returns into the test harness.
+    match unsafe { libc::fork() } {
+        0 => {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // SAFETY: ends the child without running the harness's exit handlers.
+            unsafe { libc::_exit(i32::from(done.is_err())) }
+        }
+        pid => {
+            assert!(pid > 0, "fork failed");
+            pid
+        }
+    }
+}
+
+/// Waits for `pid`; gives its raw status.
+fn wait(pid: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for the result.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    status
+}
+
+fn kill(pid: libc::pid_t, signal: i32) {
+    // SAFETY: the pid is that of a child that was not waited for.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// Counters that parent and children share.
+struct Shared(MmapMut);
+
+impl Shared {
+    fn new() -> Shared {
+        use std::os::fd::FromRawFd;
+        // SAFETY: a fresh descriptor of an anonymous file, owned from here on.
+        let file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"count".as_ptr(), 0)) };
+        file.set_len(4096).unwrap();
+        // SAFETY: nobody truncates the anonymous file.
+        Shared(unsafe { MmapMut::map_mut(&file) }.unwrap())
+    }
+
+    fn count(&self, index: usize) -> &AtomicU64 {
+        assert!(index < 512);
+        // SAFETY: inside the page, aligned, zero at first and changed by atomics only.
+        unsafe { &*self.0.as_ptr().cast::<AtomicU64>().add(index) }
+    }
+}
+
+fn lines_of(content: &Content) -> BTreeSet<u32> {
+    content.lines().into_iter().map(|(_, _, line)| line).collect()
+}
+
+#[test]
+fn a_forked_child_writes_a_log_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let file = recorder.file("a");
+    recorder.switch_context("test");
+    (1..=10).for_each(|line| recorder.line(file, line));
+    let child = fork(|| {
+        // What the parent has seen is seen anew: the child's log stands alone.
+        (6..=20).for_each(|line| recorder.line(file, line));
+        recorder.line(recorder.file("b"), 1);
+        recorder.end(EndReason::Closed, Some(0));
+    });
+    assert_eq!(wait(child), 0);
+    recorder.line(file, 99);
+    drop(recorder);
+
+    let contents: Vec<Content> =
+        logs(directory.path()).iter().map(|path| Content::read(path)).collect();
+    assert_eq!(contents.len(), 2);
+    contents.iter().for_each(Content::assert_whole);
+    let of_pid = |pid: u32| contents.iter().find(|content| content.header.pid == pid).unwrap();
+    let (parent, child) = (of_pid(std::process::id()), of_pid(child as u32));
+    assert_eq!(child.header.parent_log_id, parent.header.log_id);
+    assert_eq!((parent.header.parent_log_id, child.header.ppid), (ZERO_ID, parent.header.pid));
+    assert_eq!(lines_of(parent), (1..=10).chain([99]).collect());
+    let expected: BTreeSet<_> = (6..=20)
+        .map(|line| ("test".to_owned(), "a".to_owned(), line))
+        .chain([("test".to_owned(), "b".to_owned(), 1)])
+        .collect();
+    assert_eq!(child.lines(), expected);
+    let inherited = |record: &Record| matches!(record, Record::ContextStart { inherited: true, .. });
+    assert_eq!((parent.count(inherited), child.count(inherited)), (0, 1));
+    assert!(matches!(child.trailers()[0], Record::Trailer { exit_code: Some(0), .. }));
+}
+
+#[test]
+fn a_child_that_records_nothing_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let moved = recorder.clone();
+    let child = fork(move || {
+        moved.end(EndReason::Closed, Some(0));
+        drop(moved);
+    });
+    assert_eq!(wait(child), 0);
+    drop(recorder);
+    only_log(directory.path()).assert_whole();
+}
+
+#[test]
+fn forks_of_forks_and_many_at_once_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let file = recorder.file("a");
+    recorder.line(file, 1);
+    let children: Vec<_> = (0..64u32)
+        .map(|number| {
+            let recorder = &recorder;
+            fork(move || {
+                let grandchild = fork(|| {
+                    (1..=100).for_each(|line| recorder.line(file, 10_000 + number * 100 + line))
+                });
+                (1..=100).for_each(|line| recorder.line(file, 100 + number * 100 + line));
+                assert_eq!(wait(grandchild), 0);
+            })
+        })
+        .collect();
+    children.into_iter().for_each(|child| assert_eq!(wait(child), 0));
+    drop(recorder);
+    let mut all = BTreeSet::new();
+    let mut count = 0;
+    for path in logs(directory.path()) {
+        let content = Content::read(&path);
+        content.assert_whole();
+        count += content.lines().len();
+        all.extend(lines_of(&content));
+    }
+    assert_eq!(logs(directory.path()).len(), 129);
+    assert_eq!((all.len(), count), (1 + 2 * 6400, 1 + 2 * 6400));
+}
+
+#[test]
+fn forks_while_other_threads_append_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let stop = AtomicU64::new(0);
+    let file = recorder.file("a");
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (recorder, stop) = (&recorder, &stop);
+            scope.spawn(move || {
+                let mut line = 0;
+                while stop.load(Ordering::Relaxed) == 0 {
+                    line = line % 1_000_000 + 1;
+                    recorder.line(file, line);
+                    if line % 64 == 0 {
+                        recorder.line(recorder.file(format!("file {}", line % 4096)), 1);
+                    }
+                }
+            });
+        }
+        for number in 0..200u32 {
+            let recorder = &recorder;
+            let child = fork(move || {
+                let other = recorder.file(format!("of child {number}"));
+                (1..=50).for_each(|line| recorder.line(other, line));
+            });
+            assert_eq!(wait(child), 0);
+        }
+        stop.store(1, Ordering::Relaxed);
+    });
+    drop(recorder);
+    let mut children = 0;
+    for path in logs(directory.path()) {
+        let content = Content::read(&path);
+        content.assert_whole();
+        if content.header.parent_log_id != ZERO_ID {
+            assert_eq!(lines_of(&content), (1..=50).collect());
+            children += 1;
+        }
+    }
+    assert_eq!(children, 200);
+}
+
+#[test]
+fn every_append_that_returned_survives_sigkill() {
+    let rounds: u64 = std::env::var("HITLOG_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    for round in 0..rounds {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Shared::new();
+        let limit = random % 50_000;
+        let threads = 1 + (round % 3) as usize;
+        let child = fork(|| append_until_killed(directory.path(), &shared, threads));
+        while (0..threads).map(|thread| shared.count(thread).load(Ordering::Acquire)).sum::<u64>()
+            <= limit
+        {
+            std::hint::spin_loop();
+        }
+        kill(child, libc::SIGKILL);
+        assert!(libc::WIFSIGNALED(wait(child)));
+        check_killed(&only_log(directory.path()), &shared, threads, round);
+    }
+}
+
+/// Each thread appends lines 1, 2, 3 ... of a file of its own, and counts those that returned.
+fn append_until_killed(run: &std::path::Path, shared: &Shared, threads: usize) {
+    let recorder = Recorder::open(run).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let recorder = &recorder;
+            scope.spawn(move || {
+                for line in 1..=hitlog::limits::LINE_MAX {
+                    recorder.line(recorder.file(format!("file of thread {thread}")), line);
+                    shared.count(thread).store(u64::from(line), Ordering::Release);
+                }
+            });
+        }
+    });
+}
+
+fn check_killed(content: &Content, shared: &Shared, threads: usize, round: u64) {
+    assert_eq!((content.damaged, content.foreign), (0, 0), "round {round}");
+    assert!(content.unfinished <= threads as u64, "round {round}: {}", content.unfinished);
+    assert_eq!(content.trailers(), [], "round {round}: a killed log has no trailer");
+    let lines = content.lines();
+    for thread in 0..threads {
+        let acknowledged = shared.count(thread).load(Ordering::Acquire) as usize;
+        let name = format!("file of thread {thread}");
+        let read: BTreeSet<u32> =
+            lines.iter().filter(|(_, file, _)| *file == name).map(|(_, _, line)| *line).collect();
+        assert!(
+            read.len() == acknowledged || read.len() == acknowledged + 1,
+            "round {round}: {acknowledged} returned, {} read",
+            read.len()
+        );
+        assert_eq!(read.last().map_or(0, |line| *line as usize), read.len(), "no gap");
+    }
+}
+
+#[test]
+fn a_host_that_closes_every_descriptor_is_not_written_into() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let victim = directory.path().join("victim");
+    let child = fork(|| {
+        let recorder = Recorder::open(&run).unwrap();
+        for descriptor in 3..100 {
+            // SAFETY: only what this child owns and does not use any more; that is the point.
+            unsafe { libc::close(descriptor) };
+        }
+        let files: Vec<_> = (0..20).map(|_| std::fs::File::create(&victim).unwrap()).collect();
+        let file = recorder.file("a");
+        (1..=20_000).for_each(|line| recorder.line(file, line));
+        assert_eq!(recorder.lost(), 0);
+        drop(recorder);
+        std::mem::forget(files);
+    });
+    assert_eq!(wait(child), 0);
+    assert_eq!(std::fs::metadata(&victim).unwrap().len(), 0, "nothing in the host's file");
+    let content = only_log(&run);
+    content.assert_whole();
+    assert_eq!(content.lines().len(), 20_000);
+}
+
+#[test]
+fn a_file_size_limit_raises_no_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = fork(|| {
+        let recorder = Recorder::open(directory.path()).unwrap();
+        let limit = libc::rlimit { rlim_cur: 200 * 1024, rlim_max: 200 * 1024 };
+        // SAFETY: a valid limit, for this child only.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+        let file = recorder.file("a");
+        (1..=50_000).for_each(|line| recorder.line(file, line));
+        assert!(recorder.lost() > 0);
+    });
+    assert_eq!(wait(child), 0, "no SIGXFSZ");
+    let content = only_log(directory.path());
+    let told = content.count(|record| matches!(record, Record::Loss { .. }));
+    assert!(content.lines().len() > 1000 && told > 0);
+}
+
+#[test]
+fn a_log_that_is_deleted_does_not_disturb_its_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let file = recorder.file("a");
+    recorder.line(file, 1);
+    std::fs::remove_file(&logs(directory.path())[0]).unwrap();
+    (2..=50_000).for_each(|line| recorder.line(file, line));
+    assert_eq!(recorder.lost(), 0);
+}
