@@ -3,6 +3,8 @@
 //!
 //! `HITLOG_DISK_SIZES` sets how many sizes between 256 KiB and 4 MiB are tried.
 
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
 mod common;
 
 use std::path::Path;

@@ -95,8 +95,11 @@ struct Bench {
     log_id: LogId,
 }
 
+/// A log in memory and its identity.
+type Made = (Arc<Memory>, LogId);
+
 fn bench() -> Bench {
-    let made: Arc<Mutex<Option<(Arc<Memory>, LogId)>>> = Arc::default();
+    let made: Arc<Mutex<Option<Made>>> = Arc::default();
     let place_of = Arc::clone(&made);
     let open = move |_pid: u32, log_id: &LogId| -> std::io::Result<Box<dyn Storage>> {
         let memory = Arc::new(Memory::new(SLOTS, u64::MAX));
