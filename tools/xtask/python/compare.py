@@ -2,7 +2,8 @@
 
 usage: compare.py OURS THEIRS
 
-Prints every difference in groups, and fails if there is more than one in a thousand. Standard library only.
+Prints the differences in groups, and fails if there is more than one in a thousand. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ def read(file: str) -> set[Hit]:
     return {(context, path, line) for context, path, numbits in rows for line in lines_of(numbits)}
 
 
+def group_of(hit: Hit) -> tuple[str, str]:
+    """Return the file and the phase of the test."""
+    context, path, _ = hit
+    return path, context.rpartition("|")[2] or "outside tests"
+
+
 def print_differences(title: str, hits: set[Hit]) -> None:
     """Print `hits` by file and phase of the test."""
-    groups = Counter((path, context.rpartition("|")[2] or "(no context)") for context, path, _ in hits)
-    for (path, phase), count in sorted(groups.items()):
-        print(f"  {title}: {count} in {path}, {phase}")
-        examples = sorted(hit for hit in hits if hit[1] == path and (hit[0].rpartition("|")[2] or "(no context)") == phase)
+    groups = Counter(map(group_of, hits))
+    for group, count in sorted(groups.items()):
+        print(f"  {title}: {count} in {group[0]}, {group[1]}")
+        examples = sorted(hit for hit in hits if group_of(hit) == group)
         for context, _, line in examples[:EXAMPLES]:
             print(f"      line {line} in {context!r}")
 

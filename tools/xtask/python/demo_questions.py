@@ -50,8 +50,9 @@ def main(file: str, suite: str, pid: str, test: str) -> None:
 
     cut = ask(database, CUT_SHORT)
     require(len(cut) == 1, f"one process was killed, but {len(cut)} are cut short")
-    require(str(cut[0][0]) == pid, f"the process that is cut short is {cut[0][0]}, but {pid} was killed")
-    require(cut[0][1] == context, f"it was killed in {context}, but its last context is {cut[0][1]}")
+    found_pid, found_context, *_ = cut[0]
+    require(str(found_pid) == pid, f"{pid} was killed, but {found_pid} is cut short")
+    require(found_context == context, f"it was killed in {context}, not in {found_context}")
 
     lines = ask(database, LINES_OF_TEST, context)
     test_file = str(Path(suite, test.split("::")[0]).resolve())

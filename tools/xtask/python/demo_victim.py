@@ -1,4 +1,4 @@
-"""A pytest plugin: one xdist worker stops in the middle of the suite, inside a test, to be killed from outside.
+"""A pytest plugin: one xdist worker stops inside a test in the middle of the suite, to be killed.
 
 The worker writes its pid and its test to the file that ``HITLOG_DEMO_VICTIM`` names; `cargo xtask demo`
 reads it and sends SIGKILL, as the kernel does when memory runs out.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
-from typing import Generator
 
 import pytest
 

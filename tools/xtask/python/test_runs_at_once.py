@@ -1,7 +1,7 @@
 """Three recorded runs at once in one folder, 20 times: each must find exactly what ran in it.
 
-coverage.py's runs share one data file, and each erases what it finds when it begins. Here every run has a
-directory of its own; nothing is shared but the folder.
+coverage.py's runs share one data file, and each erases what it finds when it begins. Here every run has
+a directory of its own; nothing is shared but the folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -23,14 +22,13 @@ HITLOG = str(Path(sys.executable).with_name("hitlog"))
 
 TARGET = "".join(f"def function_{number}():\n    return {number}\n" for number in range(TESTS))
 
-TEST_FILE = """
-import os, subprocess, sys
+TEST_FILE = f"""
 import pytest, target
 
-@pytest.mark.parametrize("number", range(%d))
+@pytest.mark.parametrize("number", range({TESTS}))
 def test_function(number):
-    assert getattr(target, f"function_{number}")() == number
-""" % (TESTS - 2)
+    assert getattr(target, "function_" + str(number))() == number
+"""
 
 # One function in this process, one in a forked child that ends at once, one in a child of its own.
 PROGRAM = """
@@ -93,11 +91,11 @@ def wanted(file: str) -> dict[str, set[int]]:
     if file.startswith("program"):
         return {"": {body_line(number) for number in (0, 1, 2)}}
     return {
-        f"test_target.py::test_function[{number}]|run": {body_line(number)} for number in range(TESTS - 2)
+        f"test_target.py::test_function[{number}]|run": {body_line(number)} for number in range(TESTS)
     }
 
 
-def end(run: subprocess.Popen[str]) -> Optional[str]:
+def end(run: subprocess.Popen[str]) -> str | None:
     """Wait for a run; return what it said if it failed."""
     stdout, stderr = run.communicate(timeout=TIMEOUT_S)
     return None if run.returncode == 0 else f"{run.args!r}: {run.returncode}\n{stdout}\n{stderr}"
