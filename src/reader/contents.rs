@@ -202,10 +202,22 @@ impl Contents {
         }
     }
 
+    /// How many records of this log were read, without trailers.
+    #[must_use]
+    pub fn records(&self, counts: &SlotCounts) -> u64 {
+        counts.valid.saturating_sub(self.trailers)
+    }
+
+    /// The name of context `id`, if it is whole; the empty name for 0.
+    #[must_use]
+    pub fn context_name(&self, id: u32) -> Option<&[u8]> {
+        if id == 0 { Some(b"") } else { self.contexts.get(id) }
+    }
+
     /// How many records the trailer says were appended but that were not read; 0 without a trailer.
     #[must_use]
     pub fn missing(&self, counts: &SlotCounts) -> u64 {
-        self.records_promised.saturating_sub(counts.valid - self.trailers.min(counts.valid))
+        self.records_promised.saturating_sub(self.records(counts))
     }
 
     /// How many names are in use but not whole.
