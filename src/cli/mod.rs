@@ -11,6 +11,7 @@ mod completions;
 mod dump;
 mod error;
 mod run;
+mod wording;
 
 pub use error::Error;
 
@@ -74,8 +75,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Compact(arguments) => compact::run(&arguments),
-        Verb::Check(arguments) => check::run(&arguments),
-        Verb::Dump(arguments) => dump::run(&arguments),
+        Verb::Check(arguments) => print(|out, err| check::run(&arguments, out, err)),
+        Verb::Dump(arguments) => print(|out, err| dump::run(&arguments, out, err)),
         Verb::Completions(arguments) => completions::run(&arguments),
     };
     result.unwrap_or_else(|error| {
@@ -86,6 +87,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         say(&error);
         NOT_DONE
     })
+}
+
+/// Runs a verb that prints, on this process's streams.
+fn print(run: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> Result<u8, Error> {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    run(&mut out, &mut err).map_err(|source| Error::Stdout { source })
 }
 
 /// Prints the help that was asked for, or what is wrong with the arguments.
