@@ -75,8 +75,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Compact(arguments) => compact::run(&arguments),
-        Verb::Check(arguments) => print(|out, err| check::run(&arguments, out, err)),
-        Verb::Dump(arguments) => print(|out, err| dump::run(&arguments, out, err)),
+        Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
+        Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
         Verb::Completions(arguments) => completions::run(&arguments),
     };
     result.unwrap_or_else(|error| {
@@ -89,10 +89,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
-/// Runs a verb that prints, on this process's streams.
-fn print(run: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> Result<u8, Error> {
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    run(&mut out, &mut err).map_err(|source| Error::Stdout { source })
+/// Runs a verb that prints to stdout and stderr.
+fn printing(verb: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> Result<u8, Error> {
+    verb(&mut io::stdout().lock(), &mut io::stderr().lock()).map_err(|source| Error::Stdout { source })
 }
 
 /// Prints the help that was asked for, or what is wrong with the arguments.
