@@ -1,1 +1,5 @@
-//! Stub.
+//! The `hitlog` command: one verb, one file.
+
+pub mod check;
+pub mod dump;
+mod wording;

@@ -93,7 +93,8 @@ impl State {
     }
 }
 
-/// Ids that records use, but whose name is not whole.
+/// Ids that records use, but whose name is not whole. A name that was begun and never used is not
+/// missed: the process died while it wrote the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unnamed {
     /// How many.
@@ -112,11 +113,11 @@ pub struct Contents {
     pub contexts: Names,
     /// Names of series of samples.
     pub sample_names: Names,
-    /// Files in use without a whole path, or with a part of one.
+    /// Files with hits but without a whole path.
     pub unnamed_files: Unnamed,
-    /// Contexts in use without a whole name, or with a part of one.
+    /// Contexts in use without a whole name.
     pub unnamed_contexts: Unnamed,
-    /// Series of samples in use without a whole name, or with a part of one.
+    /// Series of samples in use without a whole name.
     pub unnamed_samples: Unnamed,
     /// Sizes and times of files, in the order of their ids.
     pub file_facts: Vec<FileFacts>,
@@ -162,15 +163,13 @@ impl Contents {
         let files = names_of(&chunks, NameSpace::File);
         let contexts = names_of(&chunks, NameSpace::Context);
         let sample_names = names_of(&chunks, NameSpace::Sample);
-        let mut files_used = digest.files_used;
-        file_facts.iter().for_each(|facts| files_used.insert(facts.file));
         let spans = spans_of(events);
         let damaged = digest.damaged.finish().0.into_iter();
         let foreign = digest.foreign.finish().0.into_iter();
         Contents {
-            unnamed_files: unnamed(&files, files_used),
-            unnamed_contexts: unnamed(&contexts, digest.contexts_used),
-            unnamed_samples: unnamed(&sample_names, digest.sample_names_used),
+            unnamed_files: unnamed(&files, &digest.files_used),
+            unnamed_contexts: unnamed(&contexts, &digest.contexts_used),
+            unnamed_samples: unnamed(&sample_names, &digest.sample_names_used),
             files,
             contexts,
             sample_names,
@@ -203,13 +202,25 @@ impl Contents {
         }
     }
 
+    /// How many records of this log were read, without trailers.
+    #[must_use]
+    pub fn records(&self, counts: &SlotCounts) -> u64 {
+        counts.valid.saturating_sub(self.trailers)
+    }
+
+    /// The name of context `id`, if it is whole; the empty name for 0.
+    #[must_use]
+    pub fn context_name(&self, id: u32) -> Option<&[u8]> {
+        if id == 0 { Some(b"") } else { self.contexts.get(id) }
+    }
+
     /// How many records the trailer says were appended but that were not read; 0 without a trailer.
     #[must_use]
     pub fn missing(&self, counts: &SlotCounts) -> u64 {
-        self.records_promised.saturating_sub(counts.valid - self.trailers.min(counts.valid))
+        self.records_promised.saturating_sub(self.records(counts))
     }
 
-    /// How many names are in use, or begun, but not whole.
+    /// How many names are in use but not whole.
     #[must_use]
     pub fn names_lost(&self) -> u64 {
         self.unnamed_files.count + self.unnamed_contexts.count + self.unnamed_samples.count
@@ -242,8 +253,7 @@ fn names_of(chunks: &[ChunkAt], space: NameSpace) -> Names {
     Names::join(&chunks[start..end])
 }
 
-fn unnamed(names: &Names, mut used: IdSet) -> Unnamed {
-    names.incomplete().iter().for_each(|id| used.insert(*id));
+fn unnamed(names: &Names, used: &IdSet) -> Unnamed {
     let mut unnamed = Unnamed::default();
     for id in used.iter().filter(|id| *id != 0 && names.get(*id).is_none()) {
         unnamed.count += 1;
@@ -286,4 +296,108 @@ fn open_context(spans: &[Span]) -> Option<OpenContext> {
     let open = spans.iter().rev().filter(|span| span.duration_ns.is_none());
     let latest = open.max_by_key(|span| span.start_ns)?;
     Some(OpenContext { context: latest.context, thread: latest.thread, start_ns: latest.start_ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Record, Slot};
+
+    fn start(context: u32, thread: u32, time_ns: u64) -> Record {
+        Record::ContextStart { context, thread, time_ns, inherited: false }
+    }
+
+    fn stop(context: u32, thread: u32, time_ns: u64) -> Record {
+        Record::ContextStop { context, thread, time_ns }
+    }
+
+    fn trailer(time_ns: u64, records: u64) -> Record {
+        let (reason, exit_code) = (EndReason::Closed, Some(3));
+        Record::Trailer { reason, exit_code, time_ns, records, lost: 2 }
+    }
+
+    fn contents(records: &[Record]) -> Contents {
+        let mut digest = Digest::default();
+        for (slot, record) in records.iter().enumerate().rev() {
+            digest.add(slot as u32, &Slot::Valid(*record));
+        }
+        digest.finish()
+    }
+
+    fn durations(records: &[Record]) -> Vec<(u32, u64, Option<u64>)> {
+        let spans = contents(records).spans;
+        spans.iter().map(|span| (span.context, span.start_ns, span.duration_ns)).collect()
+    }
+
+    #[test]
+    fn starts_and_stops_make_spans_per_thread() {
+        let records = [
+            start(1, 0, 10),
+            start(2, 1, 11),
+            stop(1, 0, 20),
+            start(3, 0, 20),
+            stop(2, 1, 31),
+            stop(3, 0, 30),
+        ];
+        let expected = [(1, 10, Some(10)), (3, 20, Some(10)), (2, 11, Some(20))];
+        assert_eq!(durations(&records), expected);
+    }
+
+    #[test]
+    fn a_lost_stop_ends_at_the_next_start_and_a_lost_start_costs_its_span() {
+        assert_eq!(durations(&[start(1, 0, 10), start(2, 0, 15)]), [(1, 10, Some(5)), (2, 15, None)]);
+        assert_eq!(durations(&[start(1, 0, 10), stop(2, 0, 15)]), [(1, 10, None)]);
+        assert_eq!(durations(&[stop(2, 0, 15)]), []);
+    }
+
+    #[test]
+    fn the_open_context_is_the_one_begun_last() {
+        let records = [start(1, 0, 10), start(2, 1, 12), start(3, 2, 15), stop(3, 2, 16)];
+        let open = contents(&records).open_context;
+        assert_eq!(open, Some(OpenContext { context: 2, thread: 1, start_ns: 12 }));
+        assert_eq!(contents(&[start(1, 0, 1), stop(1, 0, 2)]).open_context, None);
+        let tie = contents(&[start(1, 1, 5), start(2, 0, 5)]).open_context.unwrap();
+        assert_eq!((tie.context, tie.thread), (2, 0));
+        let switched = contents(&[start(1, 0, 1), stop(1, 0, 5), start(2, 0, 5)]).open_context;
+        assert_eq!(switched.map(|open| open.context), Some(2), "a start wins over a stop");
+    }
+
+    #[test]
+    fn the_latest_of_trailer_and_resumption_decides() {
+        let resumed = Record::Resumed { time_ns: 20 };
+        let clean = contents(&[resumed, trailer(30, 9), trailer(30, 9)]);
+        assert_eq!((clean.state(true), clean.state(false)), (State::Clean, State::Clean));
+        assert_eq!(clean.end.unwrap().exit_code, Some(3));
+        let counts = SlotCounts { slots: 9, valid: 9, ..SlotCounts::default() };
+        assert_eq!((clean.missing(&counts), clean.lost, clean.trailers), (2, 2, 2));
+        let going_on = contents(&[trailer(10, 9), resumed]);
+        assert_eq!((going_on.state(true), going_on.state(false)), (State::Running, State::Cut));
+        assert_eq!(contents(&[]).state(false), State::Cut);
+    }
+
+    #[test]
+    fn a_name_begun_but_not_used_is_not_missed() {
+        let chunk = crate::format::NameChunk::new(&[b'x'; 16]);
+        let space = NameSpace::File;
+        let begun = Record::Name { space, id: 7, index: 0, last: false, chunk };
+        assert_eq!(contents(&[begun]).names_lost(), 0);
+        let used = contents(&[begun, Record::Line { context: 4, file: 7, line: 1 }]);
+        assert_eq!((&used.unnamed_files.ids[..], &used.unnamed_contexts.ids[..]), (&[7][..], &[4][..]));
+        assert_eq!((used.names_lost(), used.hits_by_file[7]), (2, 1));
+    }
+
+    #[test]
+    fn loss_is_the_largest_number_that_was_told() {
+        let loss = |lost, errno| Record::Loss { lost, errno, time_ns: 1 };
+        let lossy = contents(&[loss(5, 28), loss(3, 27), trailer(9, 0)]);
+        assert_eq!((lossy.lost, lossy.lost_errno), (5, 28));
+    }
+
+    #[test]
+    fn unknown_kinds_are_counted_and_critical_ones_matter() {
+        let skippable = contents(&[Record::Unknown { kind: 0xF0 }, Record::Unknown { kind: 0xF0 }]);
+        assert_eq!(skippable.unknown_kinds, [(0xF0, 2)]);
+        assert!(!skippable.has_critical_unknown_kinds());
+        assert!(contents(&[Record::Unknown { kind: 0x70 }]).has_critical_unknown_kinds());
+    }
 }

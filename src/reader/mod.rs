@@ -19,12 +19,14 @@ mod liveness;
 mod names;
 mod open;
 mod scan;
+mod text;
 
-pub use contents::{Contents, End, OpenContext, Sample, Span, State};
+pub use contents::{Contents, End, OpenContext, Sample, Span, State, Unnamed};
 pub use digest::{DamagedSlot, Digest, FileFacts, ForeignSlot};
 pub use names::Names;
 pub use open::LogReader;
 pub use scan::SlotCounts;
+pub use text::escaped;
 
 use crate::format::HeaderDamage;
 use std::io;

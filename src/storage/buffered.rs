@@ -47,4 +47,8 @@ impl Storage for Buffered {
     fn sync(&self, _length: u64) -> io::Result<()> {
         self.file.with(std::fs::File::sync_all)
     }
+
+    fn discard(&self) {
+        self.file.discard();
+    }
 }

@@ -83,6 +83,11 @@ impl LogFile {
         refuse_beyond_limit(offset + bytes.len() as u64)?;
         self.with(|file| file.write_all_at(bytes, offset))
     }
+
+    /// See [`Storage::discard`](super::Storage::discard).
+    pub(super) fn discard(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Drop for LogFile {

@@ -62,4 +62,8 @@ impl Storage for Mapped {
         self.mapping.flush_range(0, length as usize)?;
         self.file.with(std::fs::File::sync_all)
     }
+
+    fn discard(&self) {
+        self.file.discard();
+    }
 }

@@ -71,4 +71,8 @@ impl Storage for Memory {
     fn sync(&self, _length: u64) -> io::Result<()> {
         Ok(())
     }
+
+    fn discard(&self) {
+        self.extended.store(0, Ordering::Release);
+    }
 }

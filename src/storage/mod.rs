@@ -21,6 +21,10 @@ pub mod memory;
 use std::io;
 use std::path::Path;
 use std::ptr::NonNull;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::format::RECORD_SIZE;
@@ -30,6 +34,7 @@ use crate::format::RECORD_SIZE;
 #[repr(C, align(32))]
 pub struct SlotCell([AtomicU64; 4]);
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<SlotCell>() == RECORD_SIZE);
 
 impl SlotCell {
@@ -81,6 +86,9 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The system's.
     fn sync(&self, length: u64) -> io::Result<()>;
+
+    /// Removes a log that could not even get its header: a name without a log would be a riddle.
+    fn discard(&self);
 }
 
 /// Creates the log file `path`, which must not exist, and the best storage for it.
@@ -114,5 +122,9 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
 
     fn sync(&self, length: u64) -> io::Result<()> {
         (**self).sync(length)
+    }
+
+    fn discard(&self) {
+        (**self).discard();
     }
 }

@@ -51,10 +51,7 @@ pub(super) struct Segment {
 impl Segment {
     /// Writes the header and block 0 into `storage`.
     pub(super) fn begin(storage: Box<dyn Storage>, header: Header, serial: u64) -> io::Result<Segment> {
-        let copy = header.to_bytes();
-        storage.write(0, &copy)?;
-        storage.write(copy.len() as u64, &copy)?;
-        storage.extend(HEADER_SIZE as u64, BLOCK_SIZE)?;
+        write_beginning(&*storage, &header).inspect_err(|_| storage.discard())?;
         Ok(Segment {
             storage,
             header,
@@ -127,4 +124,11 @@ impl Segment {
     pub(super) fn sync(&self) -> io::Result<()> {
         self.storage.sync(self.extended)
     }
+}
+
+fn write_beginning(storage: &dyn Storage, header: &Header) -> io::Result<()> {
+    let copy = header.to_bytes();
+    storage.write(0, &copy)?;
+    storage.write(copy.len() as u64, &copy)?;
+    storage.extend(HEADER_SIZE as u64, BLOCK_SIZE)
 }
