@@ -24,6 +24,7 @@ compile_error!(
     "hitlog does not record free-threaded builds of CPython: use the ordinary build of the same version"
 );
 
+mod commands;
 mod configuration;
 mod error;
 mod filter;
@@ -47,6 +48,8 @@ use crate::session::Session;
 /// The recorder inside a Python process.
 #[pymodule(gil_used = true)]
 mod _native {
+    #[pymodule_export]
+    use super::commands::{compact, create_run_directory, main};
     #[pymodule_export]
     use super::{
         after_fork, begin, end, has_configuration, is_main_thread, is_recording, sample, switch_context,
