@@ -268,6 +268,7 @@ pub fn adapt_heat() -> bool {
 }
 
 /// Whether a line gets hot by running often in one context, and not by running at all.
+#[cfg(Py_3_12)]
 pub fn is_heat_by_context() -> bool {
     HOT_AT.load(Ordering::Relaxed) != 1
 }

@@ -28,8 +28,12 @@ pub fn function<'py>(
 /// A fresh reference to `None`, which a callback returns.
 #[inline(always)]
 pub fn none() -> *mut ffi::PyObject {
-    // SAFETY: `None` always exists.
-    unsafe { ffi::Py_NewRef(ffi::Py_None()) }
+    // SAFETY: `None` always exists, and callbacks run with the interpreter's lock held.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
 }
 
 /// As [`Fast`], with the names of the keyword arguments, which follow the others, in a tuple or null.

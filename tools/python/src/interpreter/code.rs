@@ -85,6 +85,7 @@ fn encoded(text: &Bound<'_, PyAny>, errors: &CStr) -> PyResult<Vec<u8>> {
 }
 
 /// Whether `object` is a code object.
+#[cfg(Py_3_12)]
 pub fn is_code(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: `object` is an object.
     unsafe { ffi::PyCode_Check(object.as_ptr()) != 0 }
