@@ -154,10 +154,15 @@ impl Findings {
             logs: self.logs.len() + self.unreadable.len(),
             logs_not_whole: self.not_whole(),
             logs_not_readable: self.unreadable.len(),
-            records: self.logs.iter().map(|log| log.records).sum(),
-            records_not_readable: self.logs.iter().map(Finding::not_readable).sum(),
-            records_lost: self.logs.iter().map(|log| log.lost).sum(),
+            records: self.sum(|log| log.records),
+            records_not_readable: self.sum(Finding::not_readable),
+            records_lost: self.sum(|log| log.lost),
         }
+    }
+
+    /// Numbers in a log may be anything, so their sum ends at the largest number.
+    fn sum(&self, number: impl Fn(&Finding) -> u64) -> u64 {
+        self.logs.iter().map(number).fold(0, u64::saturating_add)
     }
 
     fn json(&self, mut out: &mut dyn Write) -> io::Result<()> {
@@ -174,7 +179,7 @@ impl Findings {
             writeln!(out, "{}  {}", log.label, log.sentence())?;
         }
         let total = self.total();
-        let records = counted(total.records + total.records_not_readable, "record");
+        let records = counted(total.records.saturating_add(total.records_not_readable), "record");
         if total.logs_not_whole == 0 && !self.logs.is_empty() {
             let (logs, running) = (counted(self.logs.len() as u64, "log"), self.count("running"));
             let cut = self.count("cut");
