@@ -8,7 +8,7 @@ mod check;
 mod command;
 mod compact;
 mod completions;
-mod dump;
+pub mod dump;
 mod error;
 mod run;
 mod wording;
