@@ -4,7 +4,7 @@
 //! but damage or loss was found (`check`, `compact --strict`), 2 not done. Only `run` differs: it ends
 //! as the command that it ran.
 
-mod check;
+pub mod check;
 mod command;
 mod compact;
 mod completions;
