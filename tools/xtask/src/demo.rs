@@ -72,12 +72,11 @@ fn record(venv: &Venv, suite: &Path) -> Result<Victim> {
             "pytest should report the killed worker's test as failed: exit code {code:?}."
         )));
     }
-    let names_it = |line: &str| line.contains("SIGKILL") && line.contains(&victim.test);
-    if !seen.stdout.lines().any(names_it) {
-        return Err(Failure(format!(
-            "the summary does not name {}, in which SIGKILL came.",
-            victim.test
-        )));
+    let Victim { pid, test } = &victim;
+    let is_named =
+        |line: &str| line.contains(&format!("1 cut short (pid {pid}")) && line.contains(test);
+    if !seen.stdout.lines().any(is_named) {
+        return Err(Failure(format!("the summary does not name process {pid}, killed in {test}.")));
     }
     Ok(victim)
 }
