@@ -46,11 +46,13 @@ def read_log(path: Path) -> Log:
             chunk = (first[4:] + second + struct.pack("<I", last))[: flags & 0x1F]
             names.setdefault((kind, number), {})[aux] = (chunk, bool(flags & NAME_LAST))
         elif kind == TRAILER:
-            log.ended = struct.unpack("<Q", first)[0]
-            log.reason = flags & 0x0F
-            log.exit_code = aux if flags & EXIT_CODE_KNOWN else None
+            (time,) = struct.unpack("<Q", first)
+            # Where a trailer lies says nothing about when it was written.
+            if time >= log.ended:
+                log.ended, log.reason = time, flags & 0x0F
+                log.exit_code = aux if flags & EXIT_CODE_KNOWN else None
         elif kind == RESUMED:
-            log.resumed = struct.unpack("<Q", first)[0]
+            log.resumed = max(log.resumed, *struct.unpack("<Q", first))
         elif kind == SAMPLE:
             log.samples.append((str(aux), struct.unpack("<Q", second)[0]))
     known = {key: _joined(chunks) for key, chunks in names.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -9,6 +10,8 @@ def main() -> int:
     """Run the command with the arguments of this process and return its exit status."""
     from . import _native
 
+    # Python ignores it, and a command that is started would inherit that.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     return _native.main(["hitlog", *sys.argv[1:]])
 
 

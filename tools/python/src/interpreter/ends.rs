@@ -9,10 +9,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::builtin;
+use super::builtin::{self, Definition};
 use crate::session;
 
 static ON_EXIT: Once = Once::new();
+static OUR_EXIT: Definition = Definition::fast_with_keywords(
+    c"_exit",
+    c"_exit($module, /, status)\n--\n\nExit to the system with specified status, without normal exit processing.",
+    exit,
+);
 /// The system's own `os._exit`.
 static EXIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -54,8 +59,7 @@ fn end(exit_code: Option<u16>) {
 fn wrap_exit(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let posix = py.import("posix")?;
     let original = posix.getattr("_exit")?;
-    let doc = c"_exit($module, /, status)\n--\n\nExit to the system with specified status, without normal exit processing.";
-    let ours = builtin::function_with_keywords(py, "posix", c"_exit", doc, exit)?;
+    let ours = OUR_EXIT.of_module(&posix)?;
     posix.setattr("_exit", &ours)?;
     py.import("os")?.setattr("_exit", &ours)?;
     Ok(original.unbind())

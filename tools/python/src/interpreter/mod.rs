@@ -21,6 +21,8 @@ mod loaded;
 mod monitoring;
 mod packages;
 #[cfg(not(Py_3_12))]
+mod threads;
+#[cfg(not(Py_3_12))]
 mod tracing;
 
 pub use code::text_bytes;

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
+use super::builtin::Definition;
 use super::{builtin, code, loaded};
 use crate::session::{self, Session, Verdict};
 
@@ -26,6 +27,7 @@ struct Monitoring {
     free_tool_id: Py<PyAny>,
     register_callback: Py<PyAny>,
     restart_events: Py<PyAny>,
+    get_local_events: Py<PyAny>,
     set_local_events: Py<PyAny>,
     disable: Py<PyAny>,
     line_event: i32,
@@ -36,6 +38,9 @@ struct Monitoring {
     resume: u8,
 }
 
+static ON_LINE: Definition = Definition::fast(c"on_line", c"Records that a line ran.", on_line);
+static ON_START: Definition =
+    Definition::fast(c"on_start", c"Makes the first line be reported.", on_start);
 static MONITORING: PyOnceLock<Monitoring> = PyOnceLock::new();
 
 #[derive(Default)]
@@ -56,20 +61,21 @@ fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
         let module = py.import("sys")?.getattr("monitoring")?;
         let events = module.getattr("events")?;
         let get = |name: &str| module.getattr(name).map(Bound::unbind);
-        let function = |name, doc, callback| {
-            builtin::function(py, "hitlog", name, doc, callback).map(Bound::unbind)
-        };
+        let hitlog = py.import("hitlog")?;
+        let function =
+            |definition: &'static Definition| definition.of_module(&hitlog).map(Bound::unbind);
         Ok(Monitoring {
             use_tool_id: get("use_tool_id")?,
             free_tool_id: get("free_tool_id")?,
             register_callback: get("register_callback")?,
             restart_events: get("restart_events")?,
+            get_local_events: get("get_local_events")?,
             set_local_events: get("set_local_events")?,
             disable: get("DISABLE")?,
             line_event: events.getattr("LINE")?.extract()?,
             start_event: events.getattr("PY_START")?.extract()?,
-            on_line: function(c"on_line", c"Records that a line ran.", on_line)?,
-            on_start: function(c"on_start", c"Makes the first line be reported.", on_start)?,
+            on_line: function(&ON_LINE)?,
+            on_start: function(&ON_START)?,
             resume: resume_instruction(py)?,
         })
     })
@@ -119,8 +125,10 @@ pub fn report_hot(py: Python<'_>) -> PyResult<()> {
     let Some(tool) = tool else { return Ok(()) };
     hot.sort_unstable_by_key(|code| code.as_ptr());
     hot.dedup_by_key(|code| code.as_ptr());
+    let monitoring = monitoring(py)?;
     for code in hot {
-        rearm(monitoring(py)?, tool, code.bind(py))?;
+        let events = monitoring.get_local_events.call1(py, (tool, &code))?.extract(py)?;
+        report(monitoring, tool, code.bind(py), events)?;
     }
     Ok(())
 }
@@ -160,7 +168,11 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
         if !unsafe { code::set_file(code.as_ptr(), file) } {
             continue;
         }
-        rearm(monitoring, tool, &code)?;
+        let mut events = monitoring.line_event;
+        if cfg!(Py_3_13) && begins_with_its_body(monitoring, &code)? {
+            events |= monitoring.start_event;
+        }
+        report(monitoring, tool, &code, events)?;
         let constants = code.getattr(pyo3::intern!(code.py(), "co_consts"))?;
         let constants = constants.cast_into::<PyTuple>()?;
         waiting.extend(constants.iter().filter(code::is_code));
@@ -168,13 +180,9 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Turns the events of a code object off and on again.
-fn rearm(monitoring: &Monitoring, tool: i32, code: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Turns the events of a code object off and these on, which arms its disabled lines again.
+fn report(monitoring: &Monitoring, tool: i32, code: &Bound<'_, PyAny>, events: i32) -> PyResult<()> {
     let py = code.py();
-    let mut events = monitoring.line_event;
-    if cfg!(Py_3_13) && begins_with_its_body(monitoring, code)? {
-        events |= monitoring.start_event;
-    }
     monitoring.set_local_events.call1(py, (tool, code, 0))?;
     monitoring.set_local_events.call1(py, (tool, code, events)).map(drop)
 }

@@ -14,10 +14,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
 
+use super::builtin::Definition;
 use super::frame::{self, Frame};
-use super::{builtin, code};
+use super::{builtin, code, threads};
 use crate::session::{self, MeasuredFile, Session};
 
 unsafe extern "C" {
@@ -29,22 +29,19 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+static TRACE_AGAIN: Definition =
+    Definition::fast(c"trace", c"Records the lines of this thread.", trace_again);
 /// The object that is installed with the trace function.
 static TRACER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-/// The system's own `_thread.start_new_thread`.
-static START_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 fn tracer(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
-    TRACER.get_or_try_init(py, || {
-        let doc = c"Records the lines of this thread.";
-        builtin::function(py, "hitlog", c"trace", doc, trace_again).map(Bound::unbind)
-    })
+    TRACER.get_or_try_init(py, || TRACE_AGAIN.of_module(&py.import("hitlog")?).map(Bound::unbind))
 }
 
 /// Begins to trace all threads there are, and those that will be started.
 pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
     let tracer = tracer(py)?;
-    START_THREAD.get_or_try_init(py, || wrap_start_thread(py))?;
+    threads::wrap_start(py)?;
     // SAFETY: the lock is held, so that the list of threads does not change.
     let failed = unsafe {
         let mut thread = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
@@ -142,6 +139,17 @@ unsafe fn decide(code: *mut ffi::PyObject, session: &'static Session) -> Option<
     }
 }
 
+/// Begins to trace the calling thread, if there is a recording.
+pub fn trace_this_thread(py: Python<'_>) {
+    if session::current().is_none() {
+        return;
+    }
+    if let Some(tracer) = TRACER.get(py) {
+        // SAFETY: the lock is held, `trace` has the right type and `tracer` is an object.
+        unsafe { ffi::PyEval_SetTrace(Some(trace), tracer.as_ptr()) };
+    }
+}
+
 /// The tracer as a Python trace function: frame, event, argument. Returns itself.
 unsafe extern "C" fn trace_again(
     _module: *mut ffi::PyObject,
@@ -150,92 +158,15 @@ unsafe extern "C" fn trace_again(
 ) -> *mut ffi::PyObject {
     // SAFETY: the interpreter calls its functions with the lock held.
     let py = unsafe { Python::assume_attached() };
-    let Ok(tracer) = tracer(py) else { return builtin::none() };
-    if session::current().is_none() {
+    let (Some(tracer), Some(_)) = (TRACER.get(py), session::current()) else {
         return builtin::none();
-    }
-    // SAFETY: the lock is held, `trace` has the right type and `tracer` is an object. The frame is
-    // checked to be one.
+    };
+    trace_this_thread(py);
+    // SAFETY: there are three arguments, of which the first is checked to be a frame.
     unsafe {
-        ffi::PyEval_SetTrace(Some(trace), tracer.as_ptr());
         if count == 3 && ffi::PyFrame_Check(*arguments) != 0 {
             call((*arguments).cast());
         }
     }
     tracer.clone_ref(py).into_ptr()
-}
-
-/// What a started thread calls: traces itself, then does what it was started for.
-#[pyclass(module = "hitlog", name = "ThreadStart", frozen)]
-struct ThreadStart {
-    function: Py<PyAny>,
-}
-
-#[pymethods]
-impl ThreadStart {
-    #[pyo3(signature = (*arguments, **keywords))]
-    fn __call__(
-        &self,
-        py: Python<'_>,
-        arguments: &Bound<'_, PyTuple>,
-        keywords: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Py<PyAny>> {
-        if session::current().is_some() {
-            let tracer = tracer(py)?;
-            // SAFETY: the lock is held, `trace` has the right type and `tracer` is an object.
-            unsafe { ffi::PyEval_SetTrace(Some(trace), tracer.as_ptr()) };
-        }
-        self.function.call(py, arguments, keywords)
-    }
-
-    /// An exception that ends the thread is reported with the name of what it was started for.
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(self.function.bind(py).repr()?.to_string())
-    }
-}
-
-fn wrap_start_thread(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let module = py.import("_thread")?;
-    let original = module.getattr("start_new_thread")?;
-    let doc =
-        c"start_new_thread(function, args[, kwargs])\n\nStart a new thread and return its identifier.";
-    let ours = builtin::function(py, "_thread", c"start_new_thread", doc, start_thread)?;
-    module.setattr("start_new_thread", &ours)?;
-    module.setattr("start_new", &ours)?;
-    let modules = py.import("sys")?.getattr("modules")?;
-    if let Ok(threading) = modules.get_item("threading") {
-        threading.setattr("_start_new_thread", &ours)?;
-    }
-    Ok(original.unbind())
-}
-
-/// `_thread.start_new_thread(function, arguments[, keywords])`.
-unsafe extern "C" fn start_thread(
-    _module: *mut ffi::PyObject,
-    arguments: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the interpreter calls its functions with the lock held.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: the interpreter passes `count` objects.
-    let given = unsafe { std::slice::from_raw_parts(arguments, count as usize) };
-    // SAFETY: they are alive during the call.
-    let mut given: Vec<_> =
-        given.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect();
-    match started(py, &mut given) {
-        Ok(identifier) => identifier.into_ptr(),
-        Err(error) => {
-            error.restore(py);
-            std::ptr::null_mut()
-        }
-    }
-}
-
-fn started<'py>(py: Python<'py>, given: &mut [Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyAny>> {
-    // What is not callable goes on as it is, so that the error is the usual one.
-    if let Some(function) = given.first_mut().filter(|function| function.is_callable()) {
-        *function = Bound::new(py, ThreadStart { function: function.clone().unbind() })?.into_any();
-    }
-    let original = START_THREAD.get(py).ok_or_else(|| PyRuntimeError::new_err("not installed"))?;
-    original.bind(py).call1(PyTuple::new(py, given.iter())?)
 }
