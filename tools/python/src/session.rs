@@ -161,6 +161,8 @@ impl Session {
         excluded: Vec<Vec<u8>>,
         context: &[u8],
     ) -> Result<&'static Session, Error> {
+        // `hitlog run --context NAME` hands the static context on as the one to begin with, too.
+        let context = if context == configuration.static_context { &[] } else { context };
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let nothing = MeasuredFile { session: number, recorder: None, stamps: Stamps::default() };
         let session = leaked(Session {
