@@ -8,6 +8,7 @@ more than one difference in a thousand. Standard library only.
 
 from __future__ import annotations
 
+import linecache
 import sqlite3
 import sys
 from collections import Counter
@@ -41,9 +42,14 @@ def read(file: str) -> set[Hit]:
 
 def explanation(hit: Hit) -> str | None:
     """Return why only coverage.py reports `hit`; None if that is not known."""
-    _, _, line = hit
+    _, path, line = hit
     if line == 0:
-        return "CPython 3.11 and 3.12 run an empty module at line 0, which is no line of it"
+        return "CPython runs an empty module at line 0, which is no line of it"
+    if "yield from" in linecache.getline(path, line):
+        return (
+            "CPython from 3.13 may report the line of a `yield from` once more when its generator is "
+            "closed by the collector, but only if the code it yields from is traced, too"
+        )
     return None
 
 
