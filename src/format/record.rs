@@ -163,11 +163,12 @@ pub enum Record {
     ContextStart {
         /// Id of the context.
         context: u32,
-        /// Number of the thread within this log, from 0 in the order of first use.
+        /// Number of the thread within this log, from 0 in the order of first use; `u32::MAX`: all threads
+        /// without a context of their own.
         thread: u32,
         /// When.
         time_ns: u64,
-        /// Whether it was begun by the parent process.
+        /// Whether it began before this log: in the parent process, or in the segment before.
         inherited: bool,
     },
     /// Context `context` ended on thread `thread`.

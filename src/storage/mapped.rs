@@ -7,12 +7,13 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::log_file::LogFile;
 use super::{SlotCell, Storage};
-use crate::format::HEADER_SIZE;
+use crate::format::{HEADER_SIZE, RECORD_SIZE};
 use crate::limits::LOG_BYTES_MAX;
 
 /// Address space to reserve, in bytes: what is refused (limits on address space) is tried smaller.
@@ -22,6 +23,8 @@ const RESERVES: [u64; 3] = [LOG_BYTES_MAX, 1 << 30, 64 << 20];
 pub struct Mapped {
     file: LogFile,
     mapping: MmapRaw,
+    /// Bytes of the file that are written, and so can be stored to.
+    extended: AtomicU64,
 }
 
 impl Mapped {
@@ -31,7 +34,7 @@ impl Mapped {
             let length = reserve as usize;
             let mapping = file.with(|file| MmapOptions::new().len(length).map_raw(file));
             if let Ok(mapping) = mapping {
-                return Ok(Mapped { file, mapping });
+                return Ok(Mapped { file, mapping, extended: AtomicU64::new(0) });
             }
         }
         Err(file)
@@ -44,11 +47,22 @@ impl Storage for Mapped {
     }
 
     fn extend(&self, from: u64, to: u64) -> io::Result<()> {
-        self.file.extend(from, to)
+        self.file.extend(from, to)?;
+        self.extended.fetch_max(to, Ordering::AcqRel);
+        Ok(())
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write(offset, bytes)
+    }
+
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()> {
+        let end = HEADER_SIZE as u64 + (u64::from(slot) + 1) * RECORD_SIZE as u64;
+        let first = self.cells().filter(|_| end <= self.extended.load(Ordering::Acquire));
+        let first = first.ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: the slot ends inside the extended part of the mapping, which `self` keeps.
+        unsafe { first.add(slot as usize).as_ref() }.store(sealed);
+        Ok(())
     }
 
     fn cells(&self) -> Option<NonNull<SlotCell>> {
@@ -60,7 +74,7 @@ impl Storage for Mapped {
 
     fn sync(&self, length: u64) -> io::Result<()> {
         self.mapping.flush_range(0, length as usize)?;
-        self.file.with(std::fs::File::sync_all)
+        self.file.sync()
     }
 
     fn discard(&self) {
