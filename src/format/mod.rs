@@ -24,5 +24,5 @@ pub use header::{
 };
 pub use record::{
     EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, RECORD_SIZE, Record, Slot,
-    SlotDamage, Words, classify, kind, place, seal, slot_bytes, slot_words,
+    SlotDamage, Words, classify, classify_hit, kind, place, seal, slot_bytes, slot_words,
 };
