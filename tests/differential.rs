@@ -3,7 +3,7 @@
 //!
 //! `HITLOG_DIFFERENTIAL_LOGS=20000` sets how many; `HITLOG_DIFFERENTIAL_SEED=...` repeats a run, whose
 //! seed every failure names.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "recorder"))]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the seed, and why a test was skipped
 
 mod log_builder;

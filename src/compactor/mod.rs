@@ -1,57 +1,268 @@
-//! Stand-in until the compactor lands.
-#![allow(missing_docs)]
-use std::fmt;
+//! Turns all logs of a run into one SQLite file, which coverage.py reads as its own.
+//!
+//! ```text
+//! discover -> scan (parallel) -> merge -> rows, logs -> publish
+//! which       hits of chunks,   one set   sorted, one    wholly or
+//! logs        names, spans      of ids    transaction    not at all
+//! ```
+//!
+//! * [`compact`] does it, as [`Options`] say, telling its [`Progress`], and returns a [`Report`].
+//! * [`Error`]: what stops it. Damage in logs does not: it is counted.
+//!
+//! The same logs give the same bytes, in whatever order they are given and with any number of threads.
+//! Logs are never changed, and only deleted if asked.
+
+mod database;
+mod discover;
+mod error;
+mod hits;
+mod keys;
+mod logs;
+mod merge;
+mod names;
+mod numbits;
+mod publish;
+mod report;
+mod rows;
+mod scan;
+mod schema;
+mod wording;
+
+pub use error::Error;
+pub use report::{LogReport, NotEnded, Processes, Report, Unreadable};
+
+use crate::format::KIND_SKIPPABLE;
+use discover::Inputs;
+use merge::Merged;
+use publish::Output;
+use rows::{Distinct, HitRows};
+use scan::Log;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Memory that hits may take if nothing else is said, in bytes.
+const MEMORY_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// What to compact into, and how.
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// The file to write. It is replaced only when the compaction is done, and only if it is a file of
+    /// hitlog or coverage.py.
     pub output: PathBuf,
+    /// How many threads work; one per core if `None`. The result does not depend on it.
     pub threads: Option<usize>,
+    /// Memory that hits may take, in bytes. Names, samples and contexts' times are not counted. The
+    /// less there is, the more often logs are read; the result does not depend on it.
     pub memory_bytes: u64,
+    /// Whether to delete each log that was read whole and whose writer has ended, once the output is in
+    /// its place.
     pub delete_logs: bool,
 }
+
 impl Options {
+    /// Compact into `output`, with all cores and 1 GiB of memory, deleting nothing.
+    #[must_use]
     pub fn new(output: impl AsRef<Path>) -> Options {
         Options {
-            output: output.as_ref().to_owned(),
+            output: output.as_ref().to_path_buf(),
             threads: None,
-            memory_bytes: 1 << 30,
+            memory_bytes: MEMORY_BYTES_DEFAULT,
             delete_logs: false,
         }
     }
 }
+
+/// Is told how far a compaction is. Called by several threads at once.
 pub trait Progress: Sync {
+    /// So many more slots are going to be read.
     fn total(&self, slots: u64);
+    /// So many more slots were read.
     fn advance(&self, slots: u64);
+    /// What is done from here on: `reading`, `writing`.
     fn stage(&self, name: &str);
 }
-#[derive(Debug)]
-pub struct Error(String);
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+
+/// Nobody is told.
+impl Progress for () {
+    fn total(&self, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn stage(&self, _: &str) {}
 }
-impl std::error::Error for Error {}
-#[derive(serde::Serialize)]
-pub struct Report {
-    output: PathBuf,
-}
-impl Report {
-    pub fn is_whole(&self) -> bool {
-        true
-    }
-}
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "stand-in -> {}", self.output.display())
-    }
-}
+
+/// Compacts `inputs`: run directories, and single logs.
+///
+/// Logs of processes that are still running are read as they are. Threads are started for the time of
+/// the call; it may run in several threads and processes at once, also into one output, which the last
+/// one keeps.
+///
+/// # Errors
+/// If an input is not there or not a run, a log that was named cannot be read, or the output cannot be
+/// written. The output is then what it was before.
+///
+/// ```
+/// use hitlog::compactor::{Options, compact};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let (run, output) = (folder.path().join("run"), folder.path().join("hitlog.db"));
+/// # #[cfg(feature = "recorder")] {
+/// let recorder = hitlog::Recorder::open(&run)?;
+/// let file = recorder.file("/src/parser.rs");
+/// {
+///     let _case = recorder.context("corpus/0007.json");
+///     recorder.line(file, 42);
+/// }
+/// let report = compact(&[run], &Options::new(&output), &())?;
+/// assert_eq!((report.processes.started, report.contexts, report.lines), (1, 1, 1));
+///
+/// let database = rusqlite::Connection::open(&output)?;
+/// let question = "select context from hitlog_line where path = '/src/parser.rs' and line = 42";
+/// let answer: String = database.query_row(question, [], |row| row.get(0))?;
+/// assert_eq!(answer, "corpus/0007.json");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn compact(
-    _inputs: &[PathBuf],
+    inputs: &[PathBuf],
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
-    progress.stage("reading");
-    std::fs::write(&options.output, "stand-in")
-        .map_err(|error| Error(format!("{}: {error}", options.output.display())))?;
-    Ok(Report { output: options.output.clone() })
+    let started = Instant::now();
+    let inputs = discover::discover(inputs)?;
+    let output = Output::begin(&options.output)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build();
+    let pool = pool.map_err(|source| Error::Threads { source })?;
+    let (merged, mut report) = pool.install(|| {
+        progress.stage("reading");
+        let mut merged = Merged::read(&inputs.logs, options.memory_bytes, progress)?;
+        progress.stage("writing");
+        let report = write(&mut merged, inputs, &output, options, progress)?;
+        Ok((merged, report))
+    })?;
+    report.output_bytes = output.publish()?;
+    if options.delete_logs {
+        merged.logs.iter().chain(&merged.copies).for_each(|log| delete(log, &mut report.notes));
+    }
+    report.seconds = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Fills the temporary file of `output`.
+fn write(
+    merged: &mut Merged,
+    inputs: Inputs,
+    output: &Output,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    let failed = |source| Error::Database { path: options.output.clone(), source };
+    let hits =
+        |count: fn(&Log) -> u64| merged.logs.iter().chain(&merged.copies).map(count).sum::<u64>();
+    let arcs = hits(|log| log.contents.arcs);
+    let has_arcs = arcs > 0 || inputs.branch;
+    let is_empty = arcs == 0 && hits(|log| log.contents.lines) == 0;
+    let mut notes = inputs.notes;
+
+    let connection = database::create(output.temporary()).map_err(failed)?;
+    // Without hits it is open which kind of data others may be combined with.
+    database::write_meta(&connection, (has_arcs || !is_empty).then_some(has_arcs)).map_err(failed)?;
+    database::write_names(&connection, "file", &merged.files.texts).map_err(failed)?;
+    database::write_names(&connection, "context", &merged.contexts.texts).map_err(failed)?;
+    let mut rows = HitRows::new(&connection, has_arcs).map_err(failed)?;
+    merged.for_each_part(options.memory_bytes, progress, |hits| rows.write(hits).map_err(failed))?;
+    let distinct = rows.finish().map_err(failed)?;
+    let (logs, processes) = logs::describe(merged, &inputs.commands);
+    logs::write(&connection, merged, &logs).map_err(failed)?;
+    logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
+    if let Some(finding) = database::finish(connection, output.temporary()).map_err(failed)? {
+        return Err(Error::Inconsistent { path: options.output.clone(), finding });
+    }
+    notes.extend(notes_on(merged));
+    let report = Report { logs, processes, has_arcs, notes, ..Report::default() };
+    Ok(with_totals(report, merged, distinct, merged.count_unnamed()?, &options.output))
+}
+
+fn with_totals(
+    mut report: Report,
+    merged: &Merged,
+    distinct: Distinct,
+    unnamed: u64,
+    output: &Path,
+) -> Report {
+    let sum = |count: fn(&LogReport) -> u64| report.logs.iter().map(count).fold(0, u64::saturating_add);
+    report.records = sum(|log| log.records);
+    report.lost = sum(|log| log.lost);
+    report.damaged = sum(|log| log.damaged);
+    report.foreign = sum(|log| log.foreign);
+    report.missing = sum(|log| log.missing);
+    report.unnamed = unnamed;
+    report.contexts = merged.contexts.texts.iter().filter(|name| !name.is_empty()).count() as u64;
+    report.files = merged.files.texts.len() as u64;
+    report.lines = distinct.lines;
+    report.arcs = distinct.arcs;
+    report.output = logs::path_text(output);
+    report.unreadable = merged.unreadable.iter().map(unreadable).collect();
+    report
+}
+
+fn unreadable((path, reason): &(discover::LogPath, crate::reader::Error)) -> Unreadable {
+    Unreadable { path: logs::path_text(&path.given), reason: reason.to_string() }
+}
+
+/// What people should know and no count tells.
+fn notes_on(merged: &Merged) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (what, table) in [("path", &merged.files), ("context", &merged.contexts)] {
+        notes.extend(table.escaped.iter().map(|name| {
+            format!("{name}: this {what} has bytes that are not text; they are shown as \\xNN")
+        }));
+    }
+    for copy in &merged.copies {
+        let counted = merged.logs.iter().find(|log| log.log_id == copy.log_id).unwrap_or(copy);
+        let (copy, counted) = (copy.path.given.display(), counted.path.given.display());
+        notes.push(format!(
+            "{copy}: a copy of {counted}; what it holds is in the output and not counted twice"
+        ));
+    }
+    for log in &merged.logs {
+        let path = log.path.given.display();
+        if log.header.is_none() && log.counts.valid > 0 {
+            notes.push(format!("{path}: both copies of the header are lost; its records were read"));
+        }
+        if log.trailing_bytes > 0 {
+            let bytes = wording::counted(log.trailing_bytes, "byte");
+            notes.push(format!("{path}: {bytes} behind the last whole slot; the file was cut"));
+        }
+        if log.contents.is_over_limits {
+            notes.push(format!(
+                "{path}: more names, contexts, samples or files than are kept; see limits.rs"
+            ));
+        }
+        for (kind, count) in &log.contents.unknown_kinds {
+            let count = wording::counted(*count, "record");
+            let how =
+                if kind & KIND_SKIPPABLE == 0 { "which a later hitlog may need" } else { "skipped" };
+            notes.push(format!("{path}: {count} of kind {kind:#04x}, {how}"));
+        }
+    }
+    notes
+}
+
+/// Deletes `log` if nothing can be gained from reading it again.
+fn delete(log: &Log, notes: &mut Vec<String>) {
+    if !log.is_whole || log.is_writer_alive {
+        return;
+    }
+    let path = log.path.given.display();
+    match fs::symlink_metadata(&log.path.real) {
+        Ok(metadata) if metadata.len() != log.size => {
+            notes.push(format!("{path}: grew since it was read, not deleted"));
+        }
+        Ok(_) => {
+            if let Err(error) = fs::remove_file(&log.path.real) {
+                notes.push(format!("{path}: not deleted ({error})"));
+            }
+        }
+        Err(_) => {}
+    }
 }

@@ -23,6 +23,7 @@ pub use header::{
     MAGIC, VERSION, ZERO_ID, parse_header_copy,
 };
 pub use record::{
-    EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, RECORD_SIZE, Record, Slot,
-    SlotDamage, Words, classify, classify_hit, kind, place, seal, slot_bytes, slot_words,
+    EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, PLACES_ALIKE, RECORD_SIZE,
+    Record, Slot, SlotDamage, Words, classify, classify_hit, kind, names_checksum, place,
+    places_checksum, seal, seal_hit, slot_bytes, slot_words,
 };

@@ -14,7 +14,7 @@
 use byteorder::{ByteOrder, LittleEndian};
 
 use super::LogId;
-use super::checksum::crc32_of_words;
+use super::checksum::{crc32_like, crc32_of_words};
 use crate::limits::{LINE_MAX, NAME_ID_MAX};
 
 /// Size of a record and of its slot, in bytes. Divides 512, so no record crosses a sector.
@@ -273,6 +273,39 @@ pub const fn seal(words: Words, place: u32) -> [u64; 4] {
     let first = pair(words.head, place);
     let crc = crc32_of_words([first, words.payload[0], words.payload[1]], words.payload_last);
     [first, words.payload[0], words.payload[1], pair(words.payload_last, crc)]
+}
+
+/// Slots in a row whose places differ in the lowest byte only, once that of the first is 0.
+pub const PLACES_ALIKE: u32 = 256;
+
+/// What the checksums of all hits with this first payload word (context and file) share.
+#[inline]
+#[must_use]
+pub const fn names_checksum(names: u64) -> u32 {
+    crc32_of_words([0, names, 0], 0)
+}
+
+/// What the checksums of all records share whose places are like `place` but for the lowest byte.
+#[inline]
+#[must_use]
+pub const fn places_checksum(place: u32) -> u32 {
+    crc32_like(0, 0, place & !(PLACES_ALIKE - 1), 0)
+}
+
+/// As [`seal`], for a line or an arc; `shared` is the exclusive or of [`names_checksum`] and
+/// [`places_checksum`].
+///
+/// ```
+/// use hitlog::format::{Words, names_checksum, places_checksum, seal, seal_hit};
+/// let (hit, place) = (Words::line(1, 2, 88), 0x4321);
+/// let shared = names_checksum(hit.payload[0]) ^ places_checksum(place);
+/// assert_eq!(seal_hit(hit, place, shared), seal(hit, place));
+/// ```
+#[inline(always)]
+#[must_use]
+pub const fn seal_hit(hit: Words, place: u32, shared: u32) -> [u64; 4] {
+    let crc = crc32_like(shared, hit.head, place & (PLACES_ALIKE - 1), hit.payload[1]);
+    [pair(hit.head, place), hit.payload[0], hit.payload[1], pair(0, crc)]
 }
 
 impl Words {
@@ -659,6 +692,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_hit_is_sealed_like_any_record(context: u32, file: u32, from: i32, to: i32, place: u32) {
+            for hit in [Words::line(context, file, from as u32), Words::arc(context, file, from, to)] {
+                let shared = names_checksum(hit.payload[0]) ^ places_checksum(place);
+                prop_assert_eq!(seal_hit(hit, place, shared), seal(hit, place));
+            }
+        }
+
         #[test]
         fn every_record_survives_its_slot(record in any_record(), place: u32) {
             let slot = seal(record.words(), place);

@@ -8,10 +8,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::hot::Hot;
 use super::names::{NameIndex, Names};
 use super::segment::{LOSS_SLOTS, Segment};
 use super::table::Table;
-use super::thread::Bounds;
 use super::wiped::Wiped;
 use crate::format::{EndReason, Header, LogId, Record, Words, ZERO_ID};
 use crate::storage::Storage;
@@ -102,7 +102,7 @@ struct Log {
 }
 
 struct Held {
-    bounds: Arc<Wiped<Bounds>>,
+    hot: Arc<Wiped<Hot>>,
     segment: usize,
     block: Range<u32>,
 }
@@ -110,7 +110,7 @@ struct Held {
 impl Held {
     /// Records in this block so far.
     fn records(&self) -> u64 {
-        let free = self.bounds.free();
+        let free = self.hot.free();
         u64::from(self.block.end - self.block.start) - u64::from(free.end - free.start)
     }
 }
@@ -172,21 +172,21 @@ impl Process {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives `bounds` at least `need` free slots in a row; `None` if there is no room any more.
+    /// Gives `hot` at least `need` free slots in a row; `None` if there is no room any more.
     pub(super) fn give_block(
         &self,
         shared: &Shared,
-        bounds: &Arc<Wiped<Bounds>>,
+        hot: &Arc<Wiped<Hot>>,
         need: u32,
     ) -> Option<Given> {
         if self.failed.load(Ordering::Acquire) != 0 {
             return None;
         }
         let mut log = self.lock();
-        log.take_back(bounds);
+        log.take_back(hot);
         match self.find_block(&mut log, shared, need) {
             Ok((block, opened)) => {
-                log.hold(bounds, block);
+                log.hold(hot, block);
                 let resumed = self.ended.swap(false, Ordering::AcqRel);
                 Some(Given { opened, resumed })
             }
@@ -259,8 +259,8 @@ impl Process {
     }
 
     /// Takes back the block of a thread that ends.
-    pub(super) fn take_back(&self, bounds: &Arc<Wiped<Bounds>>) {
-        self.lock().take_back(bounds);
+    pub(super) fn take_back(&self, hot: &Arc<Wiped<Hot>>) {
+        self.lock().take_back(hot);
     }
 
     /// Writes a record where there is no memory to store it through.
@@ -297,12 +297,12 @@ impl Process {
     /// must be appended like any other record.
     pub(super) fn end(
         &self,
-        bounds: &Arc<Wiped<Bounds>>,
+        hot: &Arc<Wiped<Hot>>,
         reason: EndReason,
         exit_code: Option<u16>,
     ) -> Option<Record> {
         let mut log = self.lock();
-        log.take_back(bounds);
+        log.take_back(hot);
         if self.ended.load(Ordering::Acquire) {
             return None;
         }
@@ -322,10 +322,10 @@ impl Process {
         (!written).then_some(trailer)
     }
 
-    /// Ends the log once more, after `trailers` were appended to the block of `bounds`.
-    pub(super) fn end_again(&self, bounds: &Arc<Wiped<Bounds>>, trailers: u64) {
+    /// Ends the log once more, after `trailers` were appended to the block of `hot`.
+    pub(super) fn end_again(&self, hot: &Arc<Wiped<Hot>>, trailers: u64) {
         let mut log = self.lock();
-        log.take_back(bounds);
+        log.take_back(hot);
         if let Some(segment) = log.segments.last_mut() {
             segment.records -= trailers;
         }
@@ -341,30 +341,30 @@ impl Process {
     pub(super) fn close(&self) {
         let mut log = self.lock();
         for held in &log.held {
-            held.bounds.clear();
+            held.hot.clear();
         }
         *log = Log::default();
     }
 }
 
 impl Log {
-    fn hold(&mut self, bounds: &Arc<Wiped<Bounds>>, block: Range<u32>) {
+    fn hold(&mut self, hot: &Arc<Wiped<Hot>>, block: Range<u32>) {
         let index = self.segments.len() - 1;
         let segment = &self.segments[index];
-        bounds.set(segment.cells(), segment.first_place(), segment.serial, &block);
-        self.held.push(Held { bounds: Arc::clone(bounds), segment: index, block });
+        hot.set(segment.cells(), segment.first_place(), segment.serial, &block);
+        self.held.push(Held { hot: Arc::clone(hot), segment: index, block });
     }
 
-    fn take_back(&mut self, bounds: &Arc<Wiped<Bounds>>) {
-        let mine = self.held.iter().position(|held| Arc::ptr_eq(&held.bounds, bounds));
+    fn take_back(&mut self, hot: &Arc<Wiped<Hot>>) {
+        let mine = self.held.iter().position(|held| Arc::ptr_eq(&held.hot, hot));
         let Some(index) = mine else { return };
         let held = self.held.swap_remove(index);
         self.segments[held.segment].records += held.records();
-        let free = bounds.free();
+        let free = hot.free();
         if !free.is_empty() && held.segment + 1 == self.segments.len() {
             self.spare.push(free);
         }
-        bounds.clear();
+        hot.clear();
     }
 
     /// Records appended to a segment so far.

@@ -219,3 +219,44 @@ fn make_private_directory(path: &Path) -> io::Result<()> {
 fn create_log(directory: &Path, pid: u32, log_id: &LogId) -> io::Result<Box<dyn Storage>> {
     storage::create(&directory.join(log_file_name(pid, log_id)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{HEADER_SIZE, RECORD_SIZE, Record, Slot, classify, place, slot_words};
+    use crate::storage::memory::Memory;
+
+    #[test]
+    fn a_hit_outside_the_limits_is_lost_and_never_stored() {
+        let memory = Arc::new(Memory::new(4096, u64::MAX));
+        let storage = Arc::clone(&memory);
+        let open = move |_: u32, _: &LogId| -> io::Result<Box<dyn Storage>> {
+            Ok(Box::new(Arc::clone(&storage)))
+        };
+        let recorder = Recorder::with_storage(Box::new(open), Vec::new(), "memory".into()).unwrap();
+        let file = recorder.file("a");
+        recorder.line(file, 1);
+        recorder.line(file, 0);
+        recorder.line(file, crate::limits::LINE_MAX + 1);
+        recorder.line(FileId(0), 1);
+        recorder.line(FileId(8), 1);
+        recorder.arc(file, 1, i32::MAX);
+        recorder.arc(FileId(0), 1, 2);
+        recorder.line(file, 2);
+        recorder.arc(file, 1, 2);
+        assert_eq!(recorder.lost(), 6);
+        let bytes = memory.to_bytes();
+        let log_id = crate::format::parse_header_copy(&bytes).unwrap().log_id;
+        let slots = bytes[HEADER_SIZE..].chunks(RECORD_SIZE).enumerate();
+        let slots = slots.map(|(slot, bytes)| classify(slot_words(bytes), place(&log_id, slot as u32)));
+        let (mut hits, mut wrong) = (0, 0);
+        for slot in slots {
+            match slot {
+                Slot::Valid(Record::Line { .. } | Record::Arc { .. }) => hits += 1,
+                Slot::Valid(_) | Slot::Blank { .. } => {}
+                _ => wrong += 1,
+            }
+        }
+        assert_eq!((hits, wrong), (3, 0));
+    }
+}

@@ -1,92 +1,29 @@
-//! One thread's block of the log and its seen-filter: the hot path.
-//!
-//! Everything the hot path reads lies in memory that a forked child finds zeroed: there the bounds say
-//! "no room" and the filter says "nothing seen", and the slow path does the rest. No lock, no system call.
+//! One thread's part of a recorder: the way of a hit from the handle into the log, and what is done where
+//! the short way ([`Hot`]) ends: no room, names not written, a fork, a context's change.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::ops::Range;
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use super::hot::Hot;
 use super::process::{Given, Process, Shared};
-use super::wiped::{Wipeable, Wiped};
-use crate::format::{EndReason, NAME_CHUNK_BYTES, NameChunk, NameSpace, Record, Words, seal};
+use super::wiped::Wiped;
+use crate::format::{EndReason, NAME_CHUNK_BYTES, NameChunk, NameSpace, Record, Words};
 use crate::limits::LINE_MAX;
-use crate::storage::SlotCell;
 use crate::system;
 
-/// Entries of the seen-filter: 16 KiB, a share of the first-level cache that a host can spare, and few
-/// pages to touch in a short life.
-const FILTER_SIZE: usize = 1024;
 /// Slots between the two copies of a record that is kept twice: a page of 4096 bytes apart.
 const COPY_DISTANCE: u32 = 128;
 /// Chunks of a name that are written as one piece, with their copies, into one block.
 const NAME_PIECE: usize = 256;
 /// Attempts to find room and names in the same segment; two are enough unless segments are tiny.
 const ATTEMPTS: u32 = 8;
-/// No context and file: the next hit has to look whether its names are written.
-const NOTHING_NAMED: u64 = u64::MAX;
-
-/// Where one thread may store. Changed by its own thread; read by the one that ends the log.
-#[derive(Default)]
-pub(super) struct Bounds {
-    /// Address of slot 0; 0: no memory, records are written through.
-    base: AtomicU64,
-    /// Context and file, as in a hit's first payload word, whose names stand in this log.
-    named: AtomicU64,
-    /// Serial number of the segment; 0: none.
-    serial: AtomicU64,
-    next: AtomicU32,
-    end: AtomicU32,
-    /// Place of slot 0.
-    first_place: AtomicU32,
-}
-
-// SAFETY: zero bytes are a value (no block), and every field is atomic.
-unsafe impl Wipeable for Bounds {}
-
-impl Bounds {
-    pub(super) fn set(
-        &self,
-        cells: Option<NonNull<SlotCell>>,
-        first_place: u32,
-        serial: u64,
-        block: &Range<u32>,
-    ) {
-        let base = cells.map_or(0, |first| first.as_ptr().expose_provenance());
-        self.base.store(base as u64, Ordering::Relaxed);
-        self.first_place.store(first_place, Ordering::Relaxed);
-        self.serial.store(serial, Ordering::Relaxed);
-        self.named.store(NOTHING_NAMED, Ordering::Relaxed);
-        self.next.store(block.start, Ordering::Relaxed);
-        self.end.store(block.end, Ordering::Relaxed);
-    }
-
-    /// The slots that are not used yet.
-    pub(super) fn free(&self) -> Range<u32> {
-        let end = self.end.load(Ordering::Relaxed);
-        self.next.load(Ordering::Relaxed).min(end)..end
-    }
-
-    pub(super) fn clear(&self) {
-        self.end.store(0, Ordering::Relaxed);
-        self.next.store(0, Ordering::Relaxed);
-        self.named.store(NOTHING_NAMED, Ordering::Relaxed);
-    }
-
-    fn room(&self) -> u32 {
-        let free = self.free();
-        free.end - free.start
-    }
-}
 
 /// One thread's part of a recorder.
 pub(super) struct Thread {
     shared: Arc<Shared>,
-    bounds: Arc<Wiped<Bounds>>,
-    filter: Wiped<[[AtomicU64; 2]; FILTER_SIZE]>,
+    hot: Arc<Wiped<Hot>>,
     /// This thread's own context, if it has one; kept across fork.
     own_context: Cell<Option<u32>>,
     /// Number of this thread in the log, and the process in which it got it.
@@ -152,8 +89,7 @@ impl Thread {
     fn new(shared: &Arc<Shared>) -> io::Result<Thread> {
         Ok(Thread {
             shared: Arc::clone(shared),
-            bounds: Arc::new(Wiped::new()?),
-            filter: Wiped::new()?,
+            hot: Arc::new(Wiped::new()?),
             own_context: Cell::new(None),
             number: Cell::new(0),
             process: Cell::new(std::ptr::null()),
@@ -169,69 +105,57 @@ impl Thread {
         }
     }
 
+    #[inline]
     pub(super) fn line(&self, file: u32, line: u32) {
         let words = Words::line(self.context(), file, line);
         // An end of an arc is never i32::MIN: as a key, a line differs from every arc.
-        if self.is_new([words.payload[0], words.payload[1] | 1 << 63]) {
-            self.append_hit(words, file != 0 && (1..=LINE_MAX).contains(&line));
+        let hot = &**self.hot;
+        if hot.is_new([words.payload[0], words.payload[1] | 1 << 63]) {
+            self.append_line(hot, words.payload[0], line);
         }
     }
 
+    #[inline]
     pub(super) fn arc(&self, file: u32, from: i32, to: i32) {
         let words = Words::arc(self.context(), file, from, to);
-        if self.is_new(words.payload) {
-            let limits = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
-            self.append_hit(words, file != 0 && limits);
+        let hot = &**self.hot;
+        if hot.is_new(words.payload) {
+            self.append_arc(hot, words.payload[0], from, to);
         }
     }
 
-    /// Whether `key` is not in the seen-filter; puts it there, in the place of whatever shared its entry.
-    #[inline(always)]
-    fn is_new(&self, key: [u64; 2]) -> bool {
-        let mixed = (key[0] ^ key[1].rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let entry = &self.filter[(mixed >> 54) as usize % FILTER_SIZE];
-        let seen =
-            entry[0].load(Ordering::Relaxed) == key[0] && entry[1].load(Ordering::Relaxed) == key[1];
-        if !seen {
-            entry[0].store(key[0], Ordering::Relaxed);
-            entry[1].store(key[1], Ordering::Relaxed);
-        }
-        !seen
+    /// Apart from the filter, which then needs no register saved; `names` are context and file.
+    #[inline(never)]
+    fn append_line(&self, hot: &Hot, names: u64, line: u32) {
+        let words = Words::line(names as u32, (names >> 32) as u32, line);
+        self.append_hit(hot, words, (1..=LINE_MAX).contains(&line));
+    }
+
+    #[inline(never)]
+    fn append_arc(&self, hot: &Hot, names: u64, from: i32, to: i32) {
+        let words = Words::arc(names as u32, (names >> 32) as u32, from, to);
+        self.append_hit(hot, words, from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX);
     }
 
     #[inline(always)]
-    fn append_hit(&self, words: Words, within_limits: bool) {
-        let bounds = &**self.bounds;
-        let next = bounds.next.load(Ordering::Relaxed);
-        let room = next < bounds.end.load(Ordering::Relaxed);
-        if room && within_limits && bounds.named.load(Ordering::Relaxed) == words.payload[0] {
-            self.store(next, words);
-            bounds.next.store(next + 1, Ordering::Relaxed);
-        } else {
-            self.append_hit_slowly(words, within_limits);
+    fn append_hit(&self, hot: &Hot, words: Words, within_limits: bool) {
+        if !within_limits || !hot.append_hit(words) {
+            self.append_hit_slowly(words.head, words.payload[0], words.payload[1]);
         }
-    }
-
-    #[inline(always)]
-    fn store(&self, slot: u32, words: Words) {
-        let base = self.bounds.base.load(Ordering::Relaxed) as usize;
-        let first: *const SlotCell = std::ptr::with_exposed_provenance(base);
-        let place = self.bounds.first_place.load(Ordering::Relaxed).wrapping_add(slot);
-        // SAFETY: `slot` lies in the block that this thread was given (checked by the callers), which is
-        // extended on the medium and which nobody else stores to; the segment is unmapped only after
-        // all bounds were cleared, or in a child, where they read zero.
-        unsafe { (*first.add(slot as usize)).store(seal(words, place)) };
     }
 
     #[cold]
-    fn append_hit_slowly(&self, words: Words, within_limits: bool) {
+    #[inline(never)]
+    fn append_hit_slowly(&self, head: u32, names: u64, lines: u64) {
+        let words = Words { head, payload: [names, lines], payload_last: 0 };
         let context = words.payload[0] as u32;
         let file = (words.payload[0] >> 32) as u32;
         let names = [(NameSpace::Context, context), (NameSpace::File, file)];
-        if !within_limits || !self.append(words, &names) {
+        let within_limits = Record::from_words(words).is_some();
+        if within_limits && self.append(words, &names) {
+            self.hot.prepare(words.payload[0]);
+        } else {
             self.lose(1);
-        } else if self.bounds.base.load(Ordering::Relaxed) != 0 {
-            self.bounds.named.store(words.payload[0], Ordering::Relaxed);
         }
     }
 
@@ -264,11 +188,11 @@ impl Thread {
             if !self.make_room(process, 1) {
                 return false;
             }
-            let serial = self.bounds.serial.load(Ordering::Relaxed);
+            let serial = self.hot.serial.load(Ordering::Relaxed);
             if !names.iter().all(|(space, id)| self.write_name(process, *space, *id)) {
                 return false;
             }
-            if self.bounds.room() > 0 && self.bounds.serial.load(Ordering::Relaxed) == serial {
+            if self.hot.room() > 0 && self.hot.serial.load(Ordering::Relaxed) == serial {
                 return self.put_front(process, words);
             }
         }
@@ -278,10 +202,10 @@ impl Thread {
     /// Gets a block with `need` free slots, unless this thread has them.
     fn make_room(&self, process: &Process, need: u32) -> bool {
         for _ in 0..ATTEMPTS {
-            if self.bounds.room() >= need {
+            if self.hot.room() >= need {
                 return true;
             }
-            let Some(given) = process.give_block(&self.shared, &self.bounds, need) else {
+            let Some(given) = process.give_block(&self.shared, &self.hot, need) else {
                 return false;
             };
             self.settle_in(process, given);
@@ -304,18 +228,19 @@ impl Thread {
 
     /// Stores into the first free slot, which must exist.
     fn put_front(&self, process: &Process, words: Words) -> bool {
-        let slot = self.bounds.next.load(Ordering::Relaxed);
+        let slot = self.hot.next.load(Ordering::Relaxed);
         let stored = self.put(process, slot, words);
-        self.bounds.next.store(slot + 1, Ordering::Relaxed);
+        self.hot.next.store(slot + 1, Ordering::Relaxed);
         stored
     }
 
     fn put(&self, process: &Process, slot: u32, words: Words) -> bool {
-        if self.bounds.base.load(Ordering::Relaxed) == 0 {
-            let serial = self.bounds.serial.load(Ordering::Relaxed);
+        if !self.hot.is_memory() {
+            let serial = self.hot.serial.load(Ordering::Relaxed);
             return process.write_through(serial, slot, words).is_ok();
         }
-        self.store(slot, words);
+        // SAFETY: there is memory, and the callers take slots of this thread's block only.
+        unsafe { self.hot.put(slot, words) };
         true
     }
 
@@ -326,10 +251,10 @@ impl Thread {
         if !self.make_room(process, (2 * count).max(count + COPY_DISTANCE)) {
             return false;
         }
-        let end = self.bounds.end.load(Ordering::Relaxed);
+        let end = self.hot.end.load(Ordering::Relaxed);
         let back = (end - count..end).zip(records);
         let stored = back.into_iter().all(|(slot, words)| self.put(process, slot, *words));
-        self.bounds.end.store(end - count, Ordering::Relaxed);
+        self.hot.shorten(end - count);
         records.iter().fold(stored, |stored, words| self.put_front(process, *words) && stored)
     }
 
@@ -339,7 +264,7 @@ impl Thread {
             return space == NameSpace::Context;
         }
         let Some(name) = self.shared.names.get(space, id) else { return false };
-        if name.is_written_in(self.bounds.serial.load(Ordering::Relaxed)) {
+        if name.is_written_in(self.hot.serial.load(Ordering::Relaxed)) {
             return true;
         }
         let mut records: Vec<Words> = chunks_of(space, id, &name.text).collect();
@@ -351,11 +276,11 @@ impl Thread {
             if !self.make_room(process, 1) {
                 return false;
             }
-            let serial = self.bounds.serial.load(Ordering::Relaxed);
+            let serial = self.hot.serial.load(Ordering::Relaxed);
             if !records.chunks(NAME_PIECE).all(|piece| self.put_twice(process, piece)) {
                 return false;
             }
-            if self.bounds.serial.load(Ordering::Relaxed) == serial {
+            if self.hot.serial.load(Ordering::Relaxed) == serial {
                 name.set_written_in(serial);
                 return true;
             }
@@ -404,10 +329,10 @@ impl Thread {
     /// Ends the log, if this process has one.
     pub(super) fn end(&self, reason: EndReason, exit_code: Option<u16>) {
         let Some(process) = self.shared.existing_process() else { return };
-        let Some(trailer) = process.end(&self.bounds, reason, exit_code) else { return };
+        let Some(trailer) = process.end(&self.hot, reason, exit_code) else { return };
         // The reserved slots are used: an earlier end was not the last.
         if self.put_twice(process, &[trailer.words()]) {
-            process.end_again(&self.bounds, 2);
+            process.end_again(&self.hot, 2);
         }
     }
 }
@@ -415,7 +340,7 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(process) = self.shared.existing_process() {
-            process.take_back(&self.bounds);
+            process.take_back(&self.hot);
         }
     }
 }

@@ -1,0 +1,242 @@
+//! Which logs to read: those of the given run directories, and those given themselves.
+
+use super::Error;
+use crate::format::FILE_EXTENSION;
+use crate::run_directory::{self, COMMAND_FILE, RUN_FILE, RUNS_FOLDER};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Largest run.json or command.json that is read, in bytes: a long command line fits many times.
+const JSON_BYTES_MAX: u64 = 8 << 20;
+
+/// A log to be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LogPath {
+    /// As it was given, or found in a directory as that was given.
+    pub(super) given: PathBuf,
+    /// Where it is: without symbolic links, which the user may name but a run directory may not hold.
+    pub(super) real: PathBuf,
+    /// Whether the user named this very log.
+    pub(super) is_named: bool,
+}
+
+/// What `hitlog run` wrote about the process that it started. The record of how the command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Command {
+    pub(super) pid: u32,
+    pub(super) process_start_ticks: u64,
+    pub(super) exit_code: Option<i64>,
+    pub(super) signal: Option<i32>,
+}
+
+/// What `hitlog run` wrote before the command began, as far as it matters here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Run {
+    branch: bool,
+}
+
+/// Everything that the inputs lead to.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// Sorted, each file once.
+    pub(super) logs: Vec<LogPath>,
+    /// How the commands of these runs ended.
+    pub(super) commands: Vec<Command>,
+    /// Whether one of these runs was to record branches.
+    pub(super) branch: bool,
+    /// What was passed over.
+    pub(super) notes: Vec<String>,
+}
+
+/// Finds the logs that `inputs` (run directories and logs) name.
+pub(super) fn discover(inputs: &[PathBuf]) -> Result<Inputs, Error> {
+    let mut found = Inputs::default();
+    let mut folders = BTreeSet::new();
+    for input in inputs {
+        let real = fs::canonicalize(input).map_err(|source| missing(input, source))?;
+        if real.is_dir() {
+            list(input, &real, &mut found)?;
+            folders.insert(real);
+        } else {
+            folders.extend(real.parent().map(Path::to_path_buf));
+            found.logs.push(LogPath { given: input.clone(), real, is_named: true });
+        }
+    }
+    keep_each_once(&mut found.logs);
+    for folder in &folders {
+        read_run(folder, &mut found);
+    }
+    found.notes.sort();
+    found.notes.dedup();
+    Ok(found)
+}
+
+fn missing(input: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::Missing { path: input.to_path_buf(), newest: newest_near(input) }
+        }
+        _ => Error::Folder { path: input.to_path_buf(), source },
+    }
+}
+
+/// The newest run beside `input`, if that is a place for runs, or else under the current directory.
+fn newest_near(input: &Path) -> Option<PathBuf> {
+    let is_runs_folder = |folder: &&Path| folder.file_name().is_some_and(|name| name == RUNS_FOLDER);
+    let near = input.ancestors().find(is_runs_folder).and_then(Path::parent);
+    let near = near.and_then(run_directory::newest);
+    let here = || run_directory::newest(Path::new("."));
+    near.or_else(here).map(|run| run.strip_prefix(".").map(Path::to_path_buf).unwrap_or(run))
+}
+
+/// Adds the logs in the run directory `folder`.
+fn list(folder: &Path, real: &Path, found: &mut Inputs) -> Result<(), Error> {
+    let refuse = |source| Error::Folder { path: folder.to_path_buf(), source };
+    let mut is_run = real.join(RUN_FILE).exists();
+    for entry in fs::read_dir(real).map_err(refuse)? {
+        let entry = entry.map_err(refuse)?;
+        let name = entry.file_name();
+        if Path::new(&name).extension().is_none_or(|extension| extension != FILE_EXTENSION) {
+            continue;
+        }
+        is_run = true;
+        let given = folder.join(&name);
+        match what_else(entry.file_type().map_err(refuse)?) {
+            Some(kind) => found.notes.push(format!("{}: {kind}, passed over", given.display())),
+            None => found.logs.push(LogPath { given, real: entry.path(), is_named: false }),
+        }
+    }
+    match is_run {
+        true => Ok(()),
+        false => Err(Error::NotARun { path: folder.to_path_buf(), newest: newest_near(folder) }),
+    }
+}
+
+/// What a directory's entry is if not a file, with its article.
+fn what_else(kind: fs::FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("a directory"),
+        kind if kind.is_symlink() => Some("a symbolic link"),
+        kind if kind.is_fifo() => Some("a FIFO"),
+        kind if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
+}
+
+/// Drops what is given a second time, through whatever path. Of several paths the least one stays, so
+/// that the order of the inputs does not matter.
+fn keep_each_once(logs: &mut Vec<LogPath>) {
+    let mut named: BTreeMap<PathBuf, bool> = BTreeMap::new();
+    for log in logs.iter() {
+        *named.entry(log.real.clone()).or_default() |= log.is_named;
+    }
+    logs.sort();
+    let mut seen_paths = HashSet::new();
+    let mut seen_files = HashSet::new();
+    logs.retain_mut(|log| {
+        log.is_named = named.get(&log.real).copied().unwrap_or(false);
+        let file = fs::symlink_metadata(&log.real).map(|metadata| (metadata.dev(), metadata.ino()));
+        seen_paths.insert(log.real.clone()) && file.map_or(true, |file| seen_files.insert(file))
+    });
+}
+
+/// Adds what the JSON files in the run directory `folder` say, if they are there.
+fn read_run(folder: &Path, found: &mut Inputs) {
+    if let Some(run) = read_json::<Run>(&folder.join(RUN_FILE), &mut found.notes) {
+        found.branch |= run.branch;
+    }
+    found.commands.extend(read_json(&folder.join(COMMAND_FILE), &mut found.notes));
+}
+
+fn read_json<T: for<'json> Deserialize<'json>>(path: &Path, notes: &mut Vec<String>) -> Option<T> {
+    let mut bytes = Vec::new();
+    let opened =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let read = opened.and_then(|file| file.take(JSON_BYTES_MAX).read_to_end(&mut bytes));
+    let parsed = match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => Err(error.to_string()),
+        Ok(_) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+    };
+    parsed.map_err(|error| notes.push(format!("{}: not understood ({error})", path.display()))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(inputs: &Inputs) -> Vec<String> {
+        let name =
+            |log: &LogPath| log.given.file_name().map(|name| name.to_string_lossy().into_owned());
+        inputs.logs.iter().filter_map(name).collect()
+    }
+
+    #[test]
+    fn a_run_directory_gives_its_logs_and_names_what_it_passes_over() {
+        let run = tempfile::tempdir().unwrap();
+        let at = |name: &str| run.path().join(name);
+        fs::write(at("2-b.hitlog"), "").unwrap();
+        fs::write(at("1-a.hitlog"), "").unwrap();
+        fs::write(at("config.json"), "{}").unwrap();
+        fs::write(at("run.json"), r#"{"version": 1, "branch": true}"#).unwrap();
+        fs::write(
+            at("command.json"),
+            r#"{"pid": 7, "process_start_ticks": 8, "exit_code": null, "signal": 9}"#,
+        )
+        .unwrap();
+        fs::create_dir(at("deeper.hitlog")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at("link.hitlog")).unwrap();
+        let found = discover(&[run.path().to_path_buf()]).unwrap();
+        assert_eq!(names(&found), ["1-a.hitlog", "2-b.hitlog"]);
+        assert!(found.branch);
+        let command = Command { pid: 7, process_start_ticks: 8, exit_code: None, signal: Some(9) };
+        assert_eq!(found.commands, [command]);
+        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        assert!(found.notes[0].ends_with("deeper.hitlog: a directory, passed over"));
+        assert!(found.notes[1].ends_with("link.hitlog: a symbolic link, passed over"));
+    }
+
+    #[test]
+    fn a_log_counts_once_however_often_it_is_given() {
+        let run = tempfile::tempdir().unwrap();
+        let log = run.path().join("1-a.hitlog");
+        fs::write(&log, "").unwrap();
+        fs::hard_link(&log, run.path().join("2-b.hitlog")).unwrap();
+        let link = run.path().join("link");
+        std::os::unix::fs::symlink(&log, &link).unwrap();
+        let inputs = [run.path().to_path_buf(), log, link];
+        let forward = discover(&inputs).unwrap();
+        let backward = discover(&[inputs[2].clone(), inputs[1].clone(), inputs[0].clone()]).unwrap();
+        assert_eq!(names(&forward), ["1-a.hitlog"]);
+        assert_eq!(forward.logs, backward.logs);
+        assert!(forward.logs[0].is_named);
+    }
+
+    #[test]
+    fn a_mistake_gets_a_sentence_and_a_way_out() {
+        let base = tempfile::tempdir().unwrap();
+        let run = run_directory::create(base.path()).unwrap();
+        let missing = discover(&[base.path().join(".hitlog/nosuch")]).unwrap_err().to_string();
+        assert!(missing.contains("nosuch: no such run directory or log. Runs are under"), "{missing}");
+        assert!(missing.contains(&format!("(newest: {})", run.display())), "{missing}");
+        let folder = discover(&[base.path().join(".hitlog")]).unwrap_err().to_string();
+        assert!(folder.contains(".hitlog: there are no logs in this directory"), "{folder}");
+        assert!(folder.contains(&run.display().to_string()), "{folder}");
+    }
+
+    #[test]
+    fn what_a_json_file_does_not_say_is_noted_and_nothing_else() {
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run.path().join("run.json"), "{").unwrap();
+        let found = discover(&[run.path().to_path_buf()]).unwrap();
+        assert_eq!((found.logs.len(), found.branch), (0, false));
+        assert!(found.notes[0].contains("run.json: not understood"), "{:?}", found.notes);
+    }
+}

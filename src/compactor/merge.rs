@@ -1,0 +1,284 @@
+//! Brings all logs together: one set of names, and all hits with the output's ids, in their order.
+//!
+//! If the hits take more memory than they may, they are dropped, and the logs are read again once for
+//! each part of the output: a range of (file, context), whose hits fit. The parts follow each other in
+//! the order of the rows, so that the output does not depend on how many there are.
+
+use super::discover::LogPath;
+use super::hits::{Budget, Hits};
+use super::keys::{CONTEXT_ID_MAX, FILE_ID_MAX, Pair};
+use super::names::{self, NameTable};
+use super::scan::{self, Ids, Log, LogAndHits};
+use super::{Error, Progress};
+use crate::reader;
+use rayon::prelude::*;
+use std::cmp::Reverse;
+use std::ops::Range;
+
+/// Bytes that a hit takes on average, for a first guess at the size of parts. A part that turns out
+/// larger is divided.
+const HIT_BYTES: u64 = 32;
+
+/// Joining the chunks' hits takes as much memory again, for a moment.
+const COPIES: u64 = 2;
+
+/// All logs, read.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    /// Each log once, sorted by identity.
+    pub(super) logs: Vec<Log>,
+    /// For each log.
+    pub(super) ids: Vec<Ids>,
+    /// Further files with the identity of a log, sorted. Their hits count, nothing else.
+    pub(super) copies: Vec<Log>,
+    pub(super) copies_ids: Vec<Ids>,
+    pub(super) files: NameTable,
+    pub(super) contexts: NameTable,
+    /// The logs that cannot be read, and why.
+    pub(super) unreadable: Vec<(LogPath, reader::Error)>,
+    /// All hits, if they fit into memory.
+    hits: Option<Hits>,
+}
+
+impl Merged {
+    /// Reads `paths`. `memory_bytes` is what hits may take.
+    pub(super) fn read(
+        paths: &[LogPath],
+        memory_bytes: u64,
+        progress: &dyn Progress,
+    ) -> Result<Merged, Error> {
+        let budget = Budget::new(memory_bytes / COPIES);
+        progress.total(scan::slots_of(paths));
+        let mut unreadable = Vec::new();
+        let mut read: Vec<LogAndHits> = Vec::new();
+        for (path, result) in paths.iter().zip(scan::scan_all(paths, &budget, progress)) {
+            match result {
+                Ok(log_and_hits) => read.push(log_and_hits),
+                Err(source) if path.is_named => return Err(Error::Log { source }),
+                Err(source) => unreadable.push((path.clone(), source)),
+            }
+        }
+        // Of copies, the one with the most records comes first, and counts.
+        read.sort_by_cached_key(|(log, _)| (log.log_id, Reverse(log.counts.valid), log.path.clone()));
+        let (logs, hits): (Vec<Log>, Vec<Vec<Hits>>) = read.into_iter().unzip();
+        let (files, contexts, ids) = unite_names(&logs)?;
+        let hits = (!budget.is_exceeded()).then(|| translated(hits, &ids));
+        let mut merged = Merged { files, contexts, unreadable, hits, ..Merged::default() };
+        for (log, ids) in logs.into_iter().zip(ids) {
+            let is_copy = merged.logs.last().is_some_and(|previous| previous.log_id == log.log_id);
+            let (logs, all_ids) = match is_copy {
+                true => (&mut merged.copies, &mut merged.copies_ids),
+                false => (&mut merged.logs, &mut merged.ids),
+            };
+            logs.push(log);
+            all_ids.push(ids);
+        }
+        Ok(merged)
+    }
+
+    /// Calls `write` with all hits, united and in their order, in one part or several.
+    pub(super) fn for_each_part<W>(
+        &mut self,
+        memory_bytes: u64,
+        progress: &dyn Progress,
+        mut write: W,
+    ) -> Result<(), Error>
+    where
+        W: FnMut(&Hits) -> Result<(), Error>,
+    {
+        if let Some(hits) = self.hits.take() {
+            return write(&hits);
+        }
+        let limit = memory_bytes / COPIES;
+        let weights = self.weights();
+        let mut parts = first_parts(&weights, self.contexts.texts.len() as u32, limit / HIT_BYTES);
+        parts.reverse();
+        while let Some(part) = parts.pop() {
+            let halves = halves(&part, &weights, self.contexts.texts.len() as u32);
+            let budget = if halves.is_some() { Budget::new(limit) } else { Budget::unlimited() };
+            let hits = self.scan_part(&part, &budget, progress)?;
+            match halves {
+                Some([first, second]) if budget.is_exceeded() => parts.extend([second, first]),
+                _ => write(&Hits::unite(hits))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many hits name a file or a context whose name was lost.
+    pub(super) fn count_unnamed(&self) -> Result<u64, Error> {
+        let mut unnamed = 0;
+        for (log, ids) in self.logs.iter().zip(&self.ids) {
+            if log.contents.unnamed_files.count + log.contents.unnamed_contexts.count > 0 {
+                unnamed += scan::count_unnamed(log, ids).map_err(|source| Error::Log { source })?;
+            }
+        }
+        Ok(unnamed)
+    }
+
+    fn all_logs(&self) -> impl Iterator<Item = (&Log, &Ids)> {
+        self.logs.iter().chain(&self.copies).zip(self.ids.iter().chain(&self.copies_ids))
+    }
+
+    /// How many hits each file of the output has at most, indexed by its id.
+    fn weights(&self) -> Vec<u64> {
+        let mut weights = vec![0; self.files.texts.len() + 1];
+        for (log, ids) in self.all_logs() {
+            for (file, hits) in (0..).zip(&log.contents.hits_by_file) {
+                if let Some(file) = ids.files.get(file) {
+                    weights[file as usize] += hits;
+                }
+            }
+        }
+        weights
+    }
+
+    fn scan_part(
+        &self,
+        part: &Range<Pair>,
+        budget: &Budget,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Hits>, Error> {
+        let logs: Vec<_> = self.all_logs().filter(|(log, ids)| may_have_hits(log, ids, part)).collect();
+        progress.total(logs.iter().map(|(log, _)| u64::from(log.slots)).sum());
+        let scan_log = |(log, ids): &(&Log, &Ids)| {
+            let hits = scan::scan_part(log, ids, part, budget, progress);
+            let hits = hits.map_err(|source| Error::Log { source })?;
+            hits.ok_or_else(|| Error::Changed { path: log.path.given.clone() })
+        };
+        let hits = logs.par_iter().map(scan_log).collect::<Result<Vec<_>, Error>>()?;
+        Ok(hits.into_iter().flatten().collect())
+    }
+}
+
+fn unite_names(logs: &[Log]) -> Result<(NameTable, NameTable, Vec<Ids>), Error> {
+    let files: Vec<_> = logs.iter().map(|log| (&log.contents.files, false)).collect();
+    let contexts: Vec<_> =
+        logs.iter().map(|log| (&log.contents.contexts, log.uses_empty_context)).collect();
+    let (files, files_of_logs) = names::unite(&files, "files", FILE_ID_MAX)?;
+    let (contexts, contexts_of_logs) = names::unite(&contexts, "contexts", CONTEXT_ID_MAX)?;
+    let ids = files_of_logs.into_iter().zip(contexts_of_logs);
+    let ids = ids.map(|(files, contexts)| Ids { files, contexts }).collect();
+    Ok((files, contexts, ids))
+}
+
+/// All hits with the output's ids.
+fn translated(hits: Vec<Vec<Hits>>, ids: &[Ids]) -> Hits {
+    let of_log = |(mut chunks, ids): (Vec<Hits>, &Ids)| {
+        let translate = |hits: &mut Hits| hits.translate(|pair| ids.pair(pair.file(), pair.context()));
+        chunks.par_iter_mut().for_each(translate);
+        chunks
+    };
+    Hits::unite(hits.into_par_iter().zip(ids).flat_map(of_log).collect())
+}
+
+/// Whether `log` may have hits in `part`. Files with very large ids are not counted one by one.
+fn may_have_hits(log: &Log, ids: &Ids, part: &Range<Pair>) -> bool {
+    let files = part.start.file()..=part.end.file();
+    let counted: u64 = log.contents.hits_by_file.iter().sum();
+    let hits = (0..).zip(&log.contents.hits_by_file).filter(|(_, hits)| **hits > 0);
+    counted < log.contents.lines + log.contents.arcs
+        || hits
+            .into_iter()
+            .any(|(file, _)| ids.files.get(file).is_some_and(|file| files.contains(&file)))
+}
+
+/// Ranges that cover all files and contexts, in their order, with some `hits_max` hits each.
+fn first_parts(weights: &[u64], contexts: u32, hits_max: u64) -> Vec<Range<Pair>> {
+    let mut bounds = vec![Pair::new(1, 0)];
+    let mut hits = 0;
+    for (file, weight) in (0..).zip(weights).skip(1) {
+        if hits > 0 && hits + weight > hits_max {
+            bounds.push(Pair::new(file, 0));
+            hits = 0;
+        }
+        hits += weight;
+        let pieces = u32::try_from(weight / hits_max.max(1)).unwrap_or(u32::MAX).min(contexts);
+        let step = (contexts / (pieces + 1)).max(1);
+        let inner = (1..=pieces)
+            .map(|piece| piece.saturating_mul(step))
+            .take_while(|context| *context <= contexts);
+        bounds.extend(inner.map(|context| Pair::new(file, context)));
+    }
+    bounds.push(Pair::new(weights.len() as u32, 0));
+    bounds.windows(2).map(|bounds| bounds[0]..bounds[1]).collect()
+}
+
+/// `part` divided: between files, so that both halves have as many hits as can be, or else between
+/// contexts. The lines of one file and context are never divided.
+fn halves(part: &Range<Pair>, weights: &[u64], contexts: u32) -> Option<[Range<Pair>; 2]> {
+    let (first, last) = (part.start.file(), last_file(part));
+    let middle = if first < last {
+        Pair::new(middle_file(first, last, weights), 0)
+    } else {
+        let end = if part.end.file() == first { part.end.context() } else { contexts + 1 };
+        let middle = part.start.context().midpoint(end);
+        (middle > part.start.context()).then(|| Pair::new(first, middle))?
+    };
+    Some([part.start..middle, middle..part.end])
+}
+
+fn last_file(part: &Range<Pair>) -> u32 {
+    if part.end.context() == 0 { part.end.file() - 1 } else { part.end.file() }
+}
+
+/// The file between `first` (exclusively) and `last` before which half of the hits lie.
+fn middle_file(first: u32, last: u32, weights: &[u64]) -> u32 {
+    let weight = |file: u32| weights[file as usize];
+    let total: u64 = (first..=last).map(weight).sum();
+    let mut before = 0;
+    for file in first..last {
+        before += weight(file);
+        if 2 * before >= total {
+            return file + 1;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTEXTS: u32 = 10;
+
+    fn assert_covering(parts: &[Range<Pair>], files: u32) {
+        assert_eq!(parts[0].start, Pair::new(1, 0));
+        assert_eq!(parts[parts.len() - 1].end, Pair::new(files + 1, 0));
+        assert!(parts.windows(2).all(|two| two[0].end == two[1].start), "{parts:?}");
+        assert!(parts.iter().all(|part| part.start < part.end), "{parts:?}");
+    }
+
+    #[test]
+    fn parts_cover_everything_once() {
+        for weights in
+            [vec![0, 5], vec![0, 5, 5, 5, 0, 0, 100, 1], vec![0, 1000, 0, 1000], vec![0, 0, 0]]
+        {
+            for hits_max in [0, 1, 7, 100, 10_000] {
+                let files = weights.len() as u32 - 1;
+                assert_covering(&first_parts(&weights, CONTEXTS, hits_max), files);
+            }
+        }
+        assert_eq!(first_parts(&[0, 5, 5, 5, 5], CONTEXTS, 10).len(), 2);
+        assert_eq!(
+            first_parts(&[0, 50, 5], CONTEXTS, 10).len(),
+            7,
+            "a large file is divided by contexts"
+        );
+    }
+
+    #[test]
+    fn halving_ends_with_single_pairs() {
+        let weights = [0, 5, 0, 500, 5];
+        let mut parts = vec![Pair::new(1, 0)..Pair::new(5, 0)];
+        let mut single = Vec::new();
+        while let Some(part) = parts.pop() {
+            match halves(&part, &weights, CONTEXTS) {
+                Some([first, second]) => parts.extend([second, first]),
+                None => single.push(part),
+            }
+        }
+        assert_covering(&single, 4);
+        assert_eq!(single.len(), 4 * (CONTEXTS as usize + 1));
+    }
+}

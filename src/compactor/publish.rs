@@ -1,0 +1,398 @@
+//! Puts the finished output in its place: wholly or not at all.
+//!
+//! 1. [`Output::begin`]: refuse to replace what is not ours; make a temporary file beside the output.
+//! 2. The caller fills the temporary file.
+//! 3. [`Output::publish`]: sync it; lock the folder against other compactors and the previous output
+//!    against its writers; remove the previous output's journals, which SQLite would otherwise roll back
+//!    into the new one; rename; sync the folder.
+//!
+//! Whatever fails before the rename, the previous output stays whole and the temporary file goes.
+
+use super::Error;
+use fs2::FileExt as _;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How an SQLite file begins.
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// How a journal ends that names another journal, which SQLite would delete.
+const SUPER_JOURNAL_MAGIC: &[u8] = &[0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
+
+/// How long to wait for a process that is just writing to the previous output.
+const BUSY_MAX: Duration = Duration::from_secs(10);
+
+/// What SQLite leaves beside a file of which it was writing.
+const SIDECARS: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// An output that is being made. Dropped without [`Output::publish`], it leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// As the user named it, for messages.
+    given: PathBuf,
+    /// Absolute and without symbolic links: a link to a file stays, and the file is replaced.
+    destination: PathBuf,
+    temporary: PathBuf,
+    is_published: bool,
+}
+
+impl Output {
+    /// Makes an empty temporary file for the output `path`.
+    pub(super) fn begin(path: &Path) -> Result<Output, Error> {
+        let given = path.to_path_buf();
+        let destination = resolve(path)?;
+        if let Some(found) = irreplaceable(&destination) {
+            return Err(Error::Refused { path: given, found });
+        }
+        let temporary = destination.with_file_name(temporary_name());
+        match File::create_new(&temporary) {
+            Ok(_) => Ok(Output { given, destination, temporary, is_published: false }),
+            Err(source) => Err(Error::Output { path: given, action: "make a file beside it", source }),
+        }
+    }
+
+    /// The file to fill.
+    pub(super) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Replaces the previous output by the filled file, and returns its size in bytes.
+    pub(super) fn publish(mut self) -> Result<u64, Error> {
+        let file = self.failing("open what was written", File::open(&self.temporary))?;
+        self.take_over_permissions(&file);
+        self.failing("sync it", file.sync_all())?;
+        let size = self.failing("measure it", file.metadata())?.len();
+        let folder = self.failing("open its folder", File::open(self.folder()))?;
+        // Where a folder cannot be locked, compactors still replace only whole outputs by whole ones.
+        let _ = folder.lock_exclusive();
+        let previous = self.lock_previous()?;
+        self.remove_journals()?;
+        self.failing("replace it", fs::rename(&self.temporary, &self.destination))?;
+        self.is_published = true;
+        drop(previous);
+        self.failing("sync its folder", folder.sync_all())?;
+        Ok(size)
+    }
+
+    fn folder(&self) -> &Path {
+        self.destination.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn failing<T>(&self, action: &'static str, result: io::Result<T>) -> Result<T, Error> {
+        result.map_err(|source| Error::Output { path: self.given.clone(), action, source })
+    }
+
+    /// Who may read the previous output may read the next one. A system that does not let us say so is
+    /// no reason to fail.
+    fn take_over_permissions(&self, file: &File) {
+        if let Ok(previous) = fs::symlink_metadata(&self.destination) {
+            let _ = file.set_permissions(previous.permissions());
+        }
+    }
+
+    /// Brings the previous output to rest: SQLite rolls back what a process left half written that died,
+    /// and nobody else begins to write until the connection is dropped. Readers are not disturbed, and
+    /// keep the file that they have open.
+    ///
+    /// Without this, a compactor that is killed between removing a journal and renaming would leave
+    /// the previous output half written. One that SQLite cannot use has nothing to be kept.
+    fn lock_previous(&self) -> Result<Option<Connection>, Error> {
+        let size = fs::symlink_metadata(&self.destination).map_or(0, |metadata| metadata.len());
+        if size == 0 || names_another_journal(&self.beside("-journal")) {
+            return Ok(None);
+        }
+        match lock(&self.destination) {
+            Ok(connection) => Ok(Some(connection)),
+            Err(error) if is_busy(&error) => Err(Error::Busy { path: self.given.clone() }),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn remove_journals(&self) -> Result<(), Error> {
+        for suffix in SIDECARS {
+            match fs::remove_file(self.beside(suffix)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => self.failing("remove the journal beside it", result)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.destination.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.is_published {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// The absolute path that `path` leads to.
+fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    let failing = |action, result: io::Result<PathBuf>| {
+        result.map_err(|source| Error::Output { path: path.to_path_buf(), action, source })
+    };
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        return failing("follow this link", fs::canonicalize(path));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(Error::Refused { path: path.to_path_buf(), found: "a directory" });
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = failing("find its folder", fs::canonicalize(folder.unwrap_or(Path::new("."))))?;
+    Ok(folder.join(name))
+}
+
+/// A name that no glob takes for data: coverage.py merges and deletes `<data file>.*`.
+fn temporary_name() -> String {
+    format!(".hitlog-{:016x}.tmp", RandomState::new().hash_one(std::process::id()))
+}
+
+/// What is at `destination`, with its article, if that must not be replaced: anything but an empty file
+/// and a database of coverage.py's form.
+fn irreplaceable(destination: &Path) -> Option<&'static str> {
+    let metadata = fs::symlink_metadata(destination).ok()?;
+    if metadata.is_dir() {
+        return Some("a directory");
+    } else if !metadata.is_file() {
+        return Some("not a regular file");
+    } else if metadata.len() == 0 {
+        return None;
+    }
+    let mut magic = Vec::new();
+    let opened = File::open(destination);
+    let read = opened.and_then(|file| file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic));
+    match read {
+        Err(_) => Some("a file that you may not read"),
+        Ok(_) if magic != SQLITE_MAGIC => Some("not a file of hitlog or coverage.py"),
+        Ok(_) => match has_coverage_schema(destination) {
+            Ok(true) => None,
+            Ok(false) => Some("a database of another program"),
+            Err(_) => Some("a damaged database"),
+        },
+    }
+}
+
+/// Reads without locking and without rolling anything back.
+fn has_coverage_schema(path: &Path) -> rusqlite::Result<bool> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
+    let sql = "select exists (select 1 from sqlite_master where name = 'coverage_schema')";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+fn immutable_uri(path: &Path) -> String {
+    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+            char::from(*byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    });
+    format!("file://{}?immutable=1", escaped.collect::<String>())
+}
+
+fn lock(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Brings a write-ahead log home, if there is one. Where readers hold it, it stays theirs.
+    connection.busy_timeout(Duration::ZERO)?;
+    let _ = connection.execute_batch("pragma wal_checkpoint; pragma journal_mode = delete");
+    connection.busy_timeout(BUSY_MAX)?;
+    connection.execute_batch("begin immediate")?;
+    Ok(connection)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Whether rolling back `journal` would delete a file that its content names. No output has such a
+/// journal: it was made by hand, or is none.
+fn names_another_journal(journal: &Path) -> bool {
+    fs::read(journal).is_ok_and(|bytes| bytes.ends_with(SUPER_JOURNAL_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    fn database(path: &Path, rows: u32) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch("create table coverage_schema (version integer); begin").unwrap();
+        for row in 0..rows {
+            connection.execute("insert into coverage_schema values (?)", [row]).unwrap();
+        }
+        connection.execute_batch("commit").unwrap();
+    }
+
+    fn rows(path: &Path) -> u32 {
+        let connection = Connection::open(path).unwrap();
+        connection.query_row("select count(*) from coverage_schema", [], |row| row.get(0)).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn publish(path: &Path, rows: u32) -> Result<u64, Error> {
+        let output = Output::begin(path)?;
+        database(output.temporary(), rows);
+        output.publish()
+    }
+
+    #[test]
+    fn an_output_that_is_not_published_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::begin(&folder.path().join("out.db")).unwrap();
+        assert_eq!(names(folder.path()).len(), 1);
+        drop(output);
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn only_our_kind_of_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let refused = |name: &str| publish(&at(name), 1).unwrap_err().to_string();
+        fs::create_dir(at("folder")).unwrap();
+        assert!(refused("folder").contains("a directory"));
+        fs::write(at("cart.py"), "total = 1\n").unwrap();
+        assert!(refused("cart.py").contains("not a file of hitlog or coverage.py"));
+        Connection::open(at("app.db")).unwrap().execute_batch("create table t (x)").unwrap();
+        assert!(refused("app.db").contains("a database of another program"));
+        fs::write(at("torn.db"), SQLITE_MAGIC).unwrap();
+        assert!(refused("torn.db").contains("a damaged database"));
+        assert!(refused("none/out.db").contains("Make its folder first"));
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+        assert!(refused("dangling").contains("cannot follow this link"));
+        fs::write(at("empty.db"), "").unwrap();
+        publish(&at("empty.db"), 3).unwrap();
+        publish(&at("empty.db"), 4).unwrap();
+        assert_eq!(rows(&at("empty.db")), 4);
+        assert_eq!(
+            names(folder.path()),
+            ["app.db", "cart.py", "dangling", "empty.db", "folder", "torn.db"]
+        );
+    }
+
+    #[test]
+    fn a_link_stays_and_permissions_stay() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real #1?.db"), folder.path().join("link.db"));
+        publish(&real, 1).unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        publish(&link, 2).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(rows(&real), 2);
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    /// A hot journal beside `path`, as a process leaves it that dies in the middle of a transaction.
+    fn leave_hot_journal(path: &Path) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch("pragma cache_size = 1; begin").unwrap();
+        connection
+            .execute_batch(
+                "with recursive n (x) as (select 1 union all select x + 1 from n where x < 50000)
+                 insert into coverage_schema select x from n; update coverage_schema set version = 0",
+            )
+            .unwrap();
+        let copies = ["", "-journal"].map(|suffix| {
+            let name = [path.as_os_str(), OsStr::new(suffix)].join(OsStr::new(""));
+            (name.clone(), fs::read(name).unwrap())
+        });
+        drop(connection);
+        copies.into_iter().for_each(|(name, bytes)| fs::write(name, bytes).unwrap());
+    }
+
+    #[test]
+    fn no_journal_reaches_the_next_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        publish(&path, 9000).unwrap();
+        leave_hot_journal(&path);
+        assert_eq!(names(folder.path()), ["out.db", "out.db-journal"]);
+        publish(&path, 5).unwrap();
+        assert_eq!(names(folder.path()), ["out.db"]);
+        assert_eq!(rows(&path), 5);
+    }
+
+    #[test]
+    fn what_hangs_around_is_removed_even_without_an_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        for suffix in SIDECARS {
+            fs::write(folder.path().join(format!("out.db{suffix}")), [0xD9; 5000]).unwrap();
+        }
+        publish(&path, 5).unwrap();
+        assert_eq!((names(folder.path()), rows(&path)), (vec!["out.db".to_owned()], 5));
+    }
+
+    #[test]
+    fn a_write_ahead_log_is_brought_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        publish(&path, 1).unwrap();
+        let writer = Connection::open(&path).unwrap();
+        let mode: String = writer.query_row("pragma journal_mode = wal", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        writer.execute_batch("insert into coverage_schema values (9)").unwrap();
+        publish(&path, 7).unwrap();
+        drop(writer);
+        assert_eq!((names(folder.path()), rows(&path)), (vec!["out.db".to_owned()], 7));
+    }
+
+    #[test]
+    fn a_journal_that_names_another_file_does_not_cost_that_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("out.db"), folder.path().join("victim"));
+        publish(&path, 9000).unwrap();
+        leave_hot_journal(&path);
+        fs::write(&victim, "precious").unwrap();
+        let mut journal = fs::read(folder.path().join("out.db-journal")).unwrap();
+        let name = victim.as_os_str().as_bytes();
+        let sum: u32 = name.iter().map(|byte| u32::from(*byte)).sum();
+        journal.extend(((1_u32 << 30) / 4096 + 1).to_be_bytes());
+        journal.extend(name);
+        journal.extend((name.len() as u32).to_be_bytes());
+        journal.extend(sum.to_be_bytes());
+        journal.extend(SUPER_JOURNAL_MAGIC);
+        fs::write(folder.path().join("out.db-journal"), journal).unwrap();
+        publish(&path, 5).unwrap();
+        assert_eq!(names(folder.path()), ["out.db", "victim"]);
+        assert_eq!(rows(&path), 5);
+    }
+
+    #[test]
+    fn two_at_once_both_succeed_and_one_remains() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        std::thread::scope(|scope| {
+            for rows in [10, 20, 30, 40] {
+                let path = &path;
+                scope.spawn(move || (0..5).for_each(|_| assert!(publish(path, rows).unwrap() > 0)));
+            }
+        });
+        assert!([10, 20, 30, 40].contains(&rows(&path)));
+        assert_eq!(names(folder.path()), ["out.db"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! The tables, indexes and views of the output.
+//!
+//! The first seven tables are those of coverage.py's data files, schema version 7, so that coverage.py
+//! reads the file as its own. All else is ours and named `hitlog_...`; coverage.py leaves it alone.
+//!
+//! * `hitlog_log`: one row for each log. `started_at` and `ended_at` are ISO 8601 in UTC; `argv` is a
+//!   JSON array; `state` is `clean`, `cut` or `running`; `exit_code` and `signal` are NULL where not known;
+//!   logs with the same `first_log_id` are segments of one process, in the order of `segment`.
+//! * `hitlog_context`: one row for each time that a thread spent in a context. `duration_ns` is NULL if
+//!   the context had not ended when the log did.
+//! * `hitlog_sample`: measurements. `time_ns` is in nanoseconds since 1970 UTC; a value of 2^63 or more is
+//!   stored as REAL.
+//! * `hitlog_file`: size in bytes and modification time (nanoseconds since 1970 UTC) of the files that ran.
+//! * `hitlog_line (path, line, context)` and `hitlog_arc (path, from_line, to_line, context)`: who ran
+//!   what, in words. Both are right whether lines or arcs were recorded.
+//! * `hitlog_number`: line numbers, to unfold numbits with.
+
+/// Every line number up to here is in `hitlog_number`, whether it was hit or not, so that lines which
+/// `coverage combine --append` adds to the file are seen by the views as well.
+pub(super) const NUMBERS_MIN: u32 = 8192;
+
+const TABLES: &str = "
+create table coverage_schema (version integer);
+create table meta (key text, value text, unique (key));
+create table file (id integer primary key, path text, unique (path));
+create table context (id integer primary key, context text, unique (context));
+create table line_bits (
+    file_id integer, context_id integer, numbits blob,
+    foreign key (file_id) references file (id),
+    foreign key (context_id) references context (id),
+    unique (file_id, context_id));
+create table arc (
+    file_id integer, context_id integer, fromno integer, tono integer,
+    foreign key (file_id) references file (id),
+    foreign key (context_id) references context (id),
+    unique (file_id, context_id, fromno, tono));
+create table tracer (
+    file_id integer primary key, tracer text,
+    foreign key (file_id) references file (id));
+
+create table hitlog_log (
+    log_id text primary key, parent_log_id text, path text,
+    host text, pid integer, ppid integer, argv text,
+    started_at text, ended_at text, state text, exit_code integer, signal integer, last_context text,
+    records integer, damaged integer, lost integer,
+    first_log_id text, segment integer) without rowid;
+create table hitlog_context (context_id integer, log_id text, started_at text, duration_ns integer);
+create table hitlog_sample (log_id text, name text, context_id integer, time_ns integer, value integer);
+create table hitlog_file (file_id integer primary key, size integer, mtime_ns integer);
+create table hitlog_number (line integer primary key);
+";
+
+/// The indexes that lead from a context to what it ran, and to how long it took.
+const INDEXES: &str = "
+create index hitlog_line_bits_context on line_bits (context_id, file_id);
+create index hitlog_arc_context on arc (context_id, file_id);
+create index hitlog_context_context on hitlog_context (context_id);
+";
+
+/// A bit of a numbits is tested by the position of its byte in a string of all bytes: pure SQL has no
+/// other way from a blob to a number. A byte behind the end is empty, is found at position 1, and so counts as 0.
+///
+/// Arcs tell lines at both of their ends. A line that some arc leaves is taken from there; one that arcs
+/// only reach, from those. An arc from a line to itself says no more than that the line ran.
+const VIEWS: &str = "
+create view hitlog_line (path, line, context) as
+select file.path, hitlog_number.line, context.context
+  from line_bits
+  join file on file.id = line_bits.file_id
+  join context on context.id = line_bits.context_id
+  join hitlog_number on hitlog_number.line < 8 * length(line_bits.numbits)
+ where (instr(x'BYTES', substr(line_bits.numbits, hitlog_number.line / 8 + 1, 1)) - 1)
+       >> (hitlog_number.line % 8) & 1
+union all
+select distinct file.path, arc.fromno, context.context
+  from arc
+  join file on file.id = arc.file_id
+  join context on context.id = arc.context_id
+ where arc.fromno > 0
+union all
+select distinct file.path, arc.tono, context.context
+  from arc
+  join file on file.id = arc.file_id
+  join context on context.id = arc.context_id
+ where arc.tono > 0
+   and not exists (select 1 from arc as leaving
+                    where leaving.file_id = arc.file_id and leaving.context_id = arc.context_id
+                      and leaving.fromno = arc.tono);
+create view hitlog_arc (path, from_line, to_line, context) as
+select file.path, arc.fromno, arc.tono, context.context
+  from arc
+  join file on file.id = arc.file_id
+  join context on context.id = arc.context_id
+ where arc.fromno <> arc.tono;
+";
+
+/// The statements that make all tables and views, empty.
+pub(super) fn tables_and_views() -> String {
+    let bytes: String = (0..=255_u8).map(|byte| format!("{byte:02X}")).collect();
+    [TABLES, &VIEWS.replace("BYTES", &bytes)].concat()
+}
+
+/// The statements that make the indexes, to be run when the tables are full.
+pub(super) fn indexes() -> &'static str {
+    INDEXES
+}
