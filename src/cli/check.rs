@@ -23,7 +23,7 @@ Exit codes: 0 all whole; 1 something is damaged, foreign, missing or lost; 2 som
 /// Say whether logs are whole, and what is damaged where.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print one JSON object per log and one for all of them
     #[arg(long)]
     pub json: bool,
@@ -37,7 +37,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// If `out` or `err` cannot be written, for another reason than a closed pipe.
-pub fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let mut findings = Findings::default();
     for path in &arguments.paths {
         match logs_of(path) {
@@ -154,10 +154,15 @@ impl Findings {
             logs: self.logs.len() + self.unreadable.len(),
             logs_not_whole: self.not_whole(),
             logs_not_readable: self.unreadable.len(),
-            records: self.logs.iter().map(|log| log.records).sum(),
-            records_not_readable: self.logs.iter().map(Finding::not_readable).sum(),
-            records_lost: self.logs.iter().map(|log| log.lost).sum(),
+            records: self.sum(|log| log.records),
+            records_not_readable: self.sum(Finding::not_readable),
+            records_lost: self.sum(|log| log.lost),
         }
+    }
+
+    /// Numbers in a log may be anything, so their sum ends at the largest number.
+    fn sum(&self, number: impl Fn(&Finding) -> u64) -> u64 {
+        self.logs.iter().map(number).fold(0, u64::saturating_add)
     }
 
     fn json(&self, mut out: &mut dyn Write) -> io::Result<()> {
@@ -174,7 +179,7 @@ impl Findings {
             writeln!(out, "{}  {}", log.label, log.sentence())?;
         }
         let total = self.total();
-        let records = counted(total.records + total.records_not_readable, "record");
+        let records = counted(total.records.saturating_add(total.records_not_readable), "record");
         if total.logs_not_whole == 0 && !self.logs.is_empty() {
             let (logs, running) = (counted(self.logs.len() as u64, "log"), self.count("running"));
             let cut = self.count("cut");

@@ -1,5 +1,133 @@
-//! The `hitlog` command: one verb, one file.
+//! The `hitlog` command: one verb, one file, each with its `Arguments` and a `run`.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes are the same everywhere: 0 done, 1 done
+//! but damage or loss was found (`check`, `compact --strict`), 2 not done. Only `run` differs: it ends
+//! as the command that it ran.
 
-pub mod check;
-pub mod dump;
+mod check;
+mod command;
+mod compact;
+mod completions;
+mod dump;
+mod error;
+mod run;
 mod wording;
+
+pub use error::Error;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Exit code: done, and nothing was wrong.
+const DONE: u8 = 0;
+
+/// Exit code: done, but something was damaged or lost.
+const DONE_WITH_LOSS: u8 = 1;
+
+/// Exit code: not done; a sentence on stderr says why.
+const NOT_DONE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  hitlog run -- pytest -n 8          record a test run and compact it into hitlog.db
+  coverage report --data-file=hitlog.db
+  hitlog check .hitlog/*             is every log of every run whole?
+  hitlog compact                     compact the last run once more
+  hitlog dump .hitlog/*/4711-*.hitlog | less
+
+Exit codes: 0 done; 1 done, but damage or loss was found; 2 not done.";
+
+/// Records who ran what - which test ran which line - from many processes at once.
+#[derive(Parser)]
+#[command(name = "hitlog", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Run(run::Arguments),
+    Compact(compact::Arguments),
+    Check(check::Arguments),
+    Dump(dump::Arguments),
+    Completions(completions::Arguments),
+}
+
+/// Runs the `hitlog` command with `args`, the first of which is the command's own name, and returns
+/// its exit code. Writes to this process's stdout and stderr.
+///
+/// `run` takes over the process's handling of signals until it returns, so call this from a program
+/// that has nothing else to do. Not to be called after a fork of a process with several threads.
+///
+/// ```
+/// assert_eq!(hitlog::cli::main(["hitlog", "--version"].map(Into::into)), 0);
+/// ```
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let verb = match Cli::try_parse_from(args) {
+        Ok(cli) => cli.verb,
+        Err(error) => return explain_usage(&error),
+    };
+    let result = match verb {
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Compact(arguments) => compact::run(&arguments),
+        Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
+        Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
+        Verb::Completions(arguments) => completions::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        // Whoever closes the pipe has seen enough (`hitlog dump LOG | head`).
+        if error.is_closed_pipe() {
+            return DONE;
+        }
+        say(&error);
+        NOT_DONE
+    })
+}
+
+/// Runs a verb that prints to stdout and stderr.
+fn printing(verb: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> Result<u8, Error> {
+    verb(&mut io::stdout().lock(), &mut io::stderr().lock()).map_err(|source| Error::Stdout { source })
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments.
+fn explain_usage(error: &clap::Error) -> u8 {
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help || !error.use_stderr() {
+        let _ = error.print();
+        return if is_help { NOT_DONE } else { DONE };
+    }
+    let text = error.render().to_string();
+    say(&text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+    NOT_DONE
+}
+
+/// Tells the user `message`. That nobody can read it is no reason to fail: the terminal may be gone.
+fn say(message: &dyn Display) {
+    let _ = writeln!(io::stderr().lock(), "hitlog: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_help_with_examples() {
+        for verb in Cli::command().get_subcommands() {
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let call = format!("hitlog {}", verb.get_name());
+            assert!(examples.starts_with("Examples:\n"), "{call}: {examples}");
+            assert!(examples.matches(&call).count() >= 2, "{call}: {examples}");
+        }
+    }
+}

@@ -240,7 +240,7 @@ impl Contents {
         let header_whole = never_begun || log.header_copies().iter().all(|copy| copy.is_ok());
         header_whole
             && log.trailing_bytes() == 0
-            && counts.damaged + counts.foreign + self.lost + self.missing(counts) == 0
+            && [counts.damaged, counts.foreign, self.lost, self.missing(counts)] == [0; 4]
             && self.names_lost() == 0
             && !self.has_critical_unknown_kinds()
             && !self.is_over_limits

@@ -66,7 +66,7 @@ impl LogReader {
         let counts = SlotCounts { slots: u64::from(end - next), ..SlotCounts::default() };
         let rereads_left = if self.is_writer_alive() { REREADS_MAX } else { 0 };
         let mut scan = Scan { log: self, log_id: self.log_id(), counts, rereads_left, visit };
-        let mut buffer = vec![0; BLOCK_BYTES];
+        let mut buffer = vec![0; BLOCK_BYTES.min(counts.slots as usize * RECORD_SIZE)];
         while next < end {
             let count = (end - next).min((BLOCK_BYTES / RECORD_SIZE) as u32);
             let blank_before = scan.counts.blank;

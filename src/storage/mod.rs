@@ -21,6 +21,10 @@ pub mod memory;
 use std::io;
 use std::path::Path;
 use std::ptr::NonNull;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::format::RECORD_SIZE;
@@ -30,6 +34,7 @@ use crate::format::RECORD_SIZE;
 #[repr(C, align(32))]
 pub struct SlotCell([AtomicU64; 4]);
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<SlotCell>() == RECORD_SIZE);
 
 impl SlotCell {

@@ -1,2 +1,66 @@
-//! The developer's commands: `cargo xtask demo`, `cargo xtask test`.
-fn main() {}
+//! The developer's commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask compare`.
+//!
+//! They need Rust, a Python and, the first time, the network; everything else they set up for
+//! themselves under `target/xtask`.
+
+mod compare;
+mod demo;
+mod pythons;
+mod shell;
+mod suite;
+mod test;
+mod venv;
+
+use std::process::ExitCode;
+
+use shell::{Failure, Result, say};
+
+const HELP: &str = "\
+The developer's commands of hitlog.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  demo      Record jinja2's test suite under `pytest -n 4`, kill one worker in the middle, and show the
+            summary, coverage.py's report and the tests of one line
+  test      Run every check and test: Rust, Python, both together
+  compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
+  help      Print this
+
+Options of test and compare:
+  --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
+  --python X.Y        only this version; may be repeated
+
+Pythons are looked for in $HITLOG_PYTHONS (paths of interpreters, separated by colons), on PATH and
+among pyenv's. All that is downloaded or built lies under target/ and is used again.
+
+Examples:
+  cargo xtask demo
+  cargo xtask test
+  cargo xtask test --python 3.12
+  HITLOG_PYTHONS=/opt/python3.15/bin/python cargo xtask compare --all-pythons
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(sentence)) => {
+            say(format!("xtask: {sentence}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[&str]) -> Result {
+    if args.is_empty() || args.iter().any(|arg| ["help", "--help", "-h"].contains(arg)) {
+        say(HELP.trim_end());
+        return Ok(());
+    }
+    match (args[0], &args[1..]) {
+        ("demo", []) => demo::run_usual(),
+        ("test", options) => test::run_all(&pythons::choose(options)?),
+        ("compare", options) => compare::run_all(&pythons::choose(options)?),
+        _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
+    }
+}

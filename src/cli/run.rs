@@ -1,0 +1,189 @@
+//! `hitlog run`: records a command with all its descendants, then compacts what they wrote.
+//!
+//! ```text
+//! make .hitlog/<run id>/, write run.json -> run the command with HITLOG_RUN set -> write command.json
+//!     -> compact -> print the summary -> end as the command ended
+//! ```
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::command::{Ended, Signals, not_started_exit_code};
+use super::{DONE, Error, NOT_DONE, compact, say};
+use crate::compactor::Options;
+use crate::format::FILE_EXTENSION;
+use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE};
+
+const EXAMPLES: &str = "\
+Examples:
+  hitlog run -- pytest -n 8                     tests by name, from all workers
+  hitlog run --branch --source src -- pytest    branches too, and only files under src
+  hitlog run --context nightly -o nightly.db -- python -m shop
+  hitlog run -- sh -c 'make test'               whatever Python it starts is recorded
+  hitlog run -- python tools/report.py; echo $?
+
+Every Python in which the package is installed (pip install hitlog) records,
+and so do all its children. Measured are the files under the current folder
+that belong to no environment's site-packages; --source, [tool.hitlog] or
+coverage.py's own configuration say otherwise. If no process recorded, the
+package is not installed in that Python, or nothing that ran is measured.
+
+The exit status is the command's own: 128 + n after signal n, 127 if it is not
+found, 126 if it cannot be started. It is 2 if hitlog cannot begin, or if the
+command ended with 0 but its logs cannot be compacted; they are kept then.";
+
+/// Record a command and all its descendants, then compact
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The file to write; replaced only when the compaction is done
+    #[arg(short, long, value_name = "FILE", default_value = "hitlog.db")]
+    output: PathBuf,
+
+    /// The folder in which .hitlog/<run id>/ is made
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+
+    /// Record branches instead of lines
+    #[arg(long)]
+    branch: bool,
+
+    /// Measure only this file, folder or package; may be repeated
+    #[arg(long = "source", value_name = "PATH")]
+    sources: Vec<PathBuf>,
+
+    /// The context in which the command starts
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// The command to record, with its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<OsString>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
+    check_output(&arguments.output)?;
+    let run = make_run(arguments)?;
+    let mut signals = Signals::take_over().map_err(|source| Error::RunDirectory { source })?;
+    let ended = match signals.run(&mut command(arguments, &run)?) {
+        Ok(ended) => ended,
+        Err(error) => return Ok(explain_not_started(arguments, &run, &error)),
+    };
+    // Without it only the exit status of one process is unknown.
+    let _ = write_json(&run.join(COMMAND_FILE), &ended);
+    if !has_logs(&run) {
+        explain_nothing_recorded(&ended);
+        return Ok(ended.exit_code());
+    }
+    let later = format!("hitlog compact {} -o {}", run.display(), arguments.output.display());
+    signals.end_with(format!("interrupted; the logs are kept. Compact them with `{later}`"));
+    Ok(match compact_and_print(&run, &arguments.output) {
+        Ok(()) => ended.exit_code(),
+        Err(error) => {
+            say(&error);
+            say(&format!("the logs are kept in {}. When that is mended: `{later}`", run.display()));
+            if ended.exit_code() == DONE { NOT_DONE } else { ended.exit_code() }
+        }
+    })
+}
+
+/// Finds out before a long run, not after it, that the output cannot be written.
+fn check_output(output: &Path) -> Result<(), Error> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let reason = match folder.unwrap_or(Path::new(".")).metadata() {
+        Err(error) => format!("its folder: {error}"),
+        Ok(folder) if !folder.is_dir() => "its folder is a file".into(),
+        Ok(_) if output.is_dir() => "it is a folder".into(),
+        Ok(_) => return Ok(()),
+    };
+    Err(Error::Output { path: output.to_owned(), reason })
+}
+
+/// Makes the run directory and writes there what is to be recorded.
+fn make_run(arguments: &Arguments) -> Result<PathBuf, Error> {
+    let cwd = std::env::current_dir().map_err(|source| Error::RunDirectory { source })?;
+    let sources = arguments.sources.iter().map(|source| resolve_source(source, &cwd));
+    let command: Vec<_> = arguments.command.iter().map(|word| word.to_string_lossy()).collect();
+    let run_file = json!({
+        "version": 1,
+        "cwd": cwd.to_string_lossy(),
+        "command": command,
+        "branch": arguments.branch,
+        "source": sources.collect::<Result<Vec<_>, _>>()?,
+        "context": arguments.context,
+    });
+    let run = run_directory::create(&arguments.dir);
+    run.and_then(|run| write_json(&run.join(RUN_FILE), &run_file).map(|()| run))
+        .map_err(|source| Error::RunDirectory { source })
+}
+
+/// What is there under the name is a file or folder, everything else a package.
+fn resolve_source(source: &Path, cwd: &Path) -> Result<String, Error> {
+    let path = if source.exists() { cwd.join(source).canonicalize() } else { Ok(source.to_owned()) };
+    let path = path.unwrap_or_else(|_| source.to_owned());
+    path.into_os_string().into_string().map_err(|value| Error::Argument {
+        option: "--source",
+        value: value.to_string_lossy().into_owned(),
+        reason: "the name is not UTF-8, so it cannot be handed on; name the folder above it",
+    })
+}
+
+/// The command, told to record into `run` even if a recorded process starts it.
+fn command(arguments: &Arguments, run: &Path) -> Result<Command, Error> {
+    let run = run.canonicalize().map_err(|source| Error::RunDirectory { source })?;
+    let mut command = Command::new(&arguments.command[0]);
+    command.args(&arguments.command[1..]).env(RUN_VARIABLE, run);
+    match &arguments.context {
+        Some(context) => command.env(CONTEXT_VARIABLE, context),
+        None => command.env_remove(CONTEXT_VARIABLE),
+    };
+    Ok(command)
+}
+
+/// Writes `value` so that a reader finds all of it or no file.
+fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
+    let explain = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: cannot be written ({error}).", path.display()))
+    };
+    let unfinished = path.with_extension("json.part");
+    let text = serde_json::to_vec(value)?;
+    fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path)).map_err(explain)
+}
+
+fn has_logs(run: &Path) -> bool {
+    let is_log =
+        |entry: fs::DirEntry| entry.path().extension().is_some_and(|end| end == FILE_EXTENSION);
+    fs::read_dir(run).is_ok_and(|entries| entries.flatten().any(is_log))
+}
+
+fn compact_and_print(run: &Path, output: &Path) -> Result<(), Error> {
+    let report = compact::compact(&[run.to_owned()], &Options::new(output))?;
+    compact::print_for_people(&report);
+    Ok(())
+}
+
+/// The run directory goes with a command that never ran, and takes nothing but what was put there here.
+fn explain_not_started(arguments: &Arguments, run: &Path, error: &io::Error) -> u8 {
+    let _ = fs::remove_file(run.join(RUN_FILE)).and_then(|()| fs::remove_dir(run));
+    let name = arguments.command[0].to_string_lossy();
+    say(&format!("{name}: cannot be started: {error}. Check its spelling, its permissions and PATH."));
+    not_started_exit_code(error)
+}
+
+fn explain_nothing_recorded(ended: &Ended) {
+    say(&format!(
+        "the command ended ({ended}), but no process recorded anything. Is the Python package installed \
+         there (pip install hitlog), and is what ran measured (--source, [tool.hitlog])? See `hitlog run \
+         --help`."
+    ));
+}

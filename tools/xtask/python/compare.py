@@ -1,0 +1,76 @@
+"""Compare the (context, file, line) sets of two data files in coverage.py's schema.
+
+usage: compare.py OURS THEIRS
+
+Prints the differences in groups, and fails if there is more than one in a thousand. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections import Counter
+
+Hit = tuple[str, str, int]
+
+# One in this many may differ.
+TOLERANCE = 1000
+
+# How many differences of a group are shown.
+EXAMPLES = 5
+
+
+def lines_of(numbits: bytes) -> list[int]:
+    """Return the line numbers whose bits are set: bit 0 of byte 0 is line 0."""
+    return [
+        8 * index + bit for index, byte in enumerate(numbits) for bit in range(8) if byte & 1 << bit
+    ]
+
+
+def read(file: str) -> set[Hit]:
+    """Return everything that the file says about lines."""
+    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    question = """
+        SELECT context.context, file.path, line_bits.numbits
+        FROM line_bits JOIN context ON context.id = context_id JOIN file ON file.id = file_id
+    """
+    rows = database.execute(question)
+    return {(context, path, line) for context, path, numbits in rows for line in lines_of(numbits)}
+
+
+def group_of(hit: Hit) -> tuple[str, str]:
+    """Return the file and the phase of the test."""
+    context, path, _ = hit
+    return path, context.rpartition("|")[2] or "outside tests"
+
+
+def print_differences(title: str, hits: set[Hit]) -> None:
+    """Print `hits` by file and phase of the test."""
+    groups = Counter(map(group_of, hits))
+    for group, count in sorted(groups.items()):
+        print(f"  {title}: {count} in {group[0]}, {group[1]}")
+        examples = sorted(hit for hit in hits if group_of(hit) == group)
+        for context, _, line in examples[:EXAMPLES]:
+            print(f"      line {line} in {context!r}")
+
+
+def main(ours: str, theirs: str) -> None:
+    """Compare two files; exit 1 if they differ too much."""
+    our_hits, their_hits = read(ours), read(theirs)
+    only_ours, only_theirs = our_hits - their_hits, their_hits - our_hits
+    print_differences("only hitlog", only_ours)
+    print_differences("only coverage.py", only_theirs)
+    differences = len(only_ours) + len(only_theirs)
+    print(
+        f"{len(our_hits):,} hits of lines by hitlog, {len(their_hits):,} by coverage.py, "
+        f"{len(only_ours):,} only by hitlog, {len(only_theirs):,} only by coverage.py"
+    )
+    if not their_hits or differences * TOLERANCE >= len(their_hits):
+        sys.exit(f"compare: {differences:,} differences are more than 1 in {TOLERANCE:,}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: compare.py OURS THEIRS")
+    main(*sys.argv[1:])
