@@ -1,4 +1,4 @@
-//! Builds logs record by record, in any state, with the format's own encoders.
+//! Logs of processes, told by names of files and contexts, with the format's own encoders.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ pub const MONOTONIC_START_NS: u64 = 5_000_000_000;
 
 /// A log of the process `header.pid`, whose id follows from its pid.
 #[derive(Clone, Debug)]
-pub struct LogBuilder {
+pub struct ProcessLog {
     pub header: Header,
     pub records: Vec<Record>,
     names: BTreeMap<(NameSpace, Vec<u8>), u32>,
 }
 
 #[allow(dead_code, reason = "not every test uses everything")]
-impl LogBuilder {
-    pub fn new(pid: u32) -> LogBuilder {
+impl ProcessLog {
+    pub fn new(pid: u32) -> ProcessLog {
         let log_id = log_id(pid);
         let header = Header {
             log_id,
@@ -32,16 +32,18 @@ impl LogBuilder {
             pid,
             ppid: 1,
             process_start_ticks: u64::from(pid) * 10,
+            // A boot that is over: the writer is dead, whatever runs on this machine.
+            boot_id: [0x5B; 16],
             wall_start_ns: WALL_START_NS,
             monotonic_start_ns: MONOTONIC_START_NS,
             host: b"builder".to_vec(),
             argv: b"python\0-m\0pytest\0".to_vec(),
             ..Header::default()
         };
-        LogBuilder { header, records: Vec::new(), names: BTreeMap::new() }
+        ProcessLog { header, records: Vec::new(), names: BTreeMap::new() }
     }
 
-    pub fn push(&mut self, record: Record) -> &mut LogBuilder {
+    pub fn push(&mut self, record: Record) -> &mut ProcessLog {
         self.records.push(record);
         self
     }
@@ -73,31 +75,31 @@ impl LogBuilder {
         if name.as_ref().is_empty() { 0 } else { self.name(NameSpace::Context, name) }
     }
 
-    pub fn line(&mut self, context: &str, file: &str, line: u32) -> &mut LogBuilder {
+    pub fn line(&mut self, context: &str, file: &str, line: u32) -> &mut ProcessLog {
         let (context, file) = (self.context(context), self.file(file));
         self.push(Record::Line { context, file, line })
     }
 
-    pub fn arc(&mut self, context: &str, file: &str, from: i32, to: i32) -> &mut LogBuilder {
+    pub fn arc(&mut self, context: &str, file: &str, from: i32, to: i32) -> &mut ProcessLog {
         let (context, file) = (self.context(context), self.file(file));
         self.push(Record::Arc { context, file, from, to })
     }
 
     /// Starts `context` `at_ns` after the log.
-    pub fn start(&mut self, context: &str, at_ns: u64) -> &mut LogBuilder {
+    pub fn start(&mut self, context: &str, at_ns: u64) -> &mut ProcessLog {
         let context = self.context(context);
         let time_ns = MONOTONIC_START_NS + at_ns;
         self.push(Record::ContextStart { context, thread: 0, time_ns, inherited: false })
     }
 
-    pub fn stop(&mut self, context: &str, at_ns: u64) -> &mut LogBuilder {
+    pub fn stop(&mut self, context: &str, at_ns: u64) -> &mut ProcessLog {
         let context = self.context(context);
         let time_ns = MONOTONIC_START_NS + at_ns;
         self.push(Record::ContextStop { context, thread: 0, time_ns })
     }
 
     /// A clean end, a second after the start.
-    pub fn end(&mut self, reason: EndReason, exit_code: Option<u16>) -> &mut LogBuilder {
+    pub fn end(&mut self, reason: EndReason, exit_code: Option<u16>) -> &mut ProcessLog {
         let time_ns = MONOTONIC_START_NS + 1_000_000_000;
         let records = self.records.len() as u64;
         self.push(Record::Trailer { reason, exit_code, time_ns, records, lost: 0 })
