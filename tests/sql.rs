@@ -181,7 +181,7 @@ fn log_at_scale(number: u32, logs: u32, files_of_context: u32, lines_of_file: u3
         let name = format!("tests/test_module_{:02}.py::test_case_{context:04}|run", context / 100);
         let context_id = log.context(name);
         for step in 0..files_of_context {
-            let file = files[((context * 37 + step * 10) % 1000) as usize];
+            let file = files[((context * 37 + step * (1000 / files_of_context)) % 1000) as usize];
             for line in 0..lines_of_file {
                 let line = 1 + (context * 3 + step) % 50 + line * 4;
                 log.push(Record::Line { context: context_id, file, line });
@@ -192,8 +192,12 @@ fn log_at_scale(number: u32, logs: u32, files_of_context: u32, lines_of_file: u3
 }
 
 fn ask_at_scale(output: &Path) {
+    let path = "/src/module_370.py";
+    let some_line = "select line from hitlog_line where path = ?1 limit 1 offset 5";
+    let line: u32 =
+        Connection::open(output).unwrap().query_row(some_line, [path], |row| row.get(0)).unwrap();
     for (question, first, second) in [
-        (TESTS_OF_LINE, "/src/module_370.py", Some(101)),
+        (TESTS_OF_LINE, path, Some(line)),
         (LINES_OF_TEST, "tests/test_module_12.py::test_case_1234|run", None),
     ] {
         let connection = Connection::open(output).unwrap();
