@@ -14,14 +14,21 @@ use super::log_file::LogFile;
 use super::{SlotCell, Storage};
 use crate::format::HEADER_SIZE;
 use crate::limits::LOG_BYTES_MAX;
+use crate::system;
 
 /// Address space to reserve, in bytes: what is refused (limits on address space) is tried smaller.
 const RESERVES: [u64; 3] = [LOG_BYTES_MAX, 1 << 30, 64 << 20];
+
+/// Bytes, aligned, that the kernel maps at a time when one of them is read (`fault_around_bytes`).
+const MAPPED_AROUND: u64 = 64 * 1024;
 
 /// A log file with its mapping.
 pub struct Mapped {
     file: LogFile,
     mapping: MmapRaw,
+    /// Whether a read maps pages for writing too, as on a tmpfs. Disk file systems want to hear of the
+    /// first write to each page: there a page that was read faults once more.
+    reads_map: bool,
 }
 
 impl Mapped {
@@ -31,10 +38,20 @@ impl Mapped {
             let length = reserve as usize;
             let mapping = file.with(|file| MmapOptions::new().len(length).map_raw(file));
             if let Ok(mapping) = mapping {
-                return Ok(Mapped { file, mapping });
+                let reads_map = file.with(|file| Ok(system::is_on_tmpfs(file))).unwrap_or(false);
+                return Ok(Mapped { file, mapping, reads_map });
             }
         }
         Err(file)
+    }
+
+    /// Reads a byte wherever that maps its surroundings: one page fault in place of sixteen.
+    fn map_around(&self, from: u64, to: u64) {
+        let starts = (from / MAPPED_AROUND..to.div_ceil(MAPPED_AROUND)).map(|n| n * MAPPED_AROUND);
+        for at in starts.map(|start| start.max(from)) {
+            // SAFETY: `at` is below `to`, up to which the file was just extended, inside the mapping.
+            unsafe { self.mapping.as_mut_ptr().add(at as usize).read_volatile() };
+        }
     }
 }
 
@@ -44,7 +61,11 @@ impl Storage for Mapped {
     }
 
     fn extend(&self, from: u64, to: u64) -> io::Result<()> {
-        self.file.extend(from, to)
+        self.file.extend(from, to)?;
+        if self.reads_map {
+            self.map_around(from, to);
+        }
+        Ok(())
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
