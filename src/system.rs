@@ -3,8 +3,10 @@
 //! Nothing here fails loudly: what the system does not tell is reported as unknown, because a
 //! recorder must not disturb the program it lives in.
 
+use std::ffi::CStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::format::{BOOT_ID_UNKNOWN, LogId};
@@ -25,10 +27,28 @@ pub(crate) fn wall_ns() -> i64 {
 
 /// The largest file this process may write, in bytes (`RLIMIT_FSIZE`).
 pub(crate) fn file_size_limit() -> u64 {
+    limit_of(libc::RLIMIT_FSIZE)
+}
+
+/// How much address space this process may have, in bytes (`RLIMIT_AS`).
+pub(crate) fn address_space_limit() -> u64 {
+    limit_of(libc::RLIMIT_AS)
+}
+
+fn limit_of(resource: libc::__rlimit_resource_t) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid place for the result.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    let result = unsafe { libc::getrlimit(resource, &mut limit) };
     if result == 0 { limit.rlim_cur } else { u64::MAX }
+}
+
+/// Whether `file` lies in memory, on a tmpfs.
+pub(crate) fn is_on_tmpfs(file: &fs::File) -> bool {
+    // SAFETY: zero is a value of each field.
+    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open as long as `file` lives; `facts` is a valid place for the result.
+    let result = unsafe { libc::fstatfs(file.as_raw_fd(), &mut facts) };
+    result == 0 && facts.f_type == libc::TMPFS_MAGIC
 }
 
 /// 128 random bits.
@@ -48,13 +68,26 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn read() -> Host {
-        let name = fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Host {
-            name: name.trim_ascii_end().to_vec(),
-            boot_id: parse_boot_id(&boot_id).unwrap_or(BOOT_ID_UNKNOWN),
-        }
+        let boot_id = read_start("/proc/sys/kernel/random/boot_id", 64);
+        let boot_id = parse_boot_id(&String::from_utf8_lossy(&boot_id));
+        Host { name: host_name(), boot_id: boot_id.unwrap_or(BOOT_ID_UNKNOWN) }
     }
+}
+
+fn host_name() -> Vec<u8> {
+    let mut name = [0; 256];
+    // SAFETY: the buffer is valid for the length given, which leaves room for a NUL byte after it.
+    unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    CStr::from_bytes_until_nul(&name).map_or(Vec::new(), |name| name.to_bytes().to_vec())
+}
+
+/// At most `length` bytes of a file of the kernel's, which gives them in one read; empty if unknown.
+/// `fs::read` would ask for the size, which is 0, and begin with small reads.
+fn read_start(path: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let got = fs::File::open(path).and_then(|mut file| file.read(&mut bytes));
+    bytes.truncate(got.unwrap_or(0));
+    bytes
 }
 
 /// The 16 bytes of a boot id as the kernel prints it (`8-4-4-4-12` hexadecimal digits).
@@ -69,7 +102,7 @@ fn parse_boot_id(text: &str) -> Option<[u8; 16]> {
 
 /// Start of this process in clock ticks since boot; 0 if unknown.
 pub(crate) fn process_start_ticks() -> u64 {
-    let stat = fs::read("/proc/self/stat").unwrap_or_default();
+    let stat = read_start("/proc/self/stat", 1024);
     // The second field is the command in parentheses and may hold anything, also ')'.
     let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return 0 };
     let rest = String::from_utf8_lossy(&stat[end + 1..]);
@@ -86,12 +119,7 @@ pub(crate) fn pid_namespace() -> u64 {
 
 /// The command line: each argument followed by a NUL byte, at most 4096 bytes.
 pub(crate) fn argv() -> Vec<u8> {
-    use std::io::Read;
-    let mut argv = Vec::new();
-    if let Ok(file) = fs::File::open("/proc/self/cmdline") {
-        let _ = file.take(4096).read_to_end(&mut argv);
-    }
-    argv
+    read_start("/proc/self/cmdline", 4096)
 }
 
 #[cfg(test)]

@@ -336,6 +336,23 @@ fn a_loss_is_told_also_where_nothing_can_be_written_any_more() {
 }
 
 #[test]
+fn a_limited_address_space_is_left_to_the_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = fork(|| {
+        let limit = libc::rlimit { rlim_cur: 20 << 30, rlim_max: 20 << 30 };
+        // SAFETY: a valid limit, for this child only.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let recorder = Recorder::open(directory.path()).unwrap();
+        (1..=10_000).for_each(|line| recorder.line(recorder.file("a"), line));
+        assert_eq!(recorder.lost(), 0);
+        // The host's own, which would not fit beside a reserve of 16 GiB.
+        MmapMut::map_anon(8 << 30).unwrap();
+    });
+    assert_eq!(wait(child), 0);
+    assert_eq!(only_log(directory.path()).lines().len(), 10_000);
+}
+
+#[test]
 fn a_child_lets_go_of_its_parents_log() {
     let directory = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(directory.path()).unwrap();

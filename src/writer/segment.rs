@@ -137,7 +137,6 @@ impl Segment {
 
 fn write_beginning(storage: &dyn Storage, header: &Header) -> io::Result<()> {
     let copy = header.to_bytes();
-    storage.write(0, &copy)?;
-    storage.write(copy.len() as u64, &copy)?;
+    storage.write(0, &[copy.as_slice(), &copy].concat())?;
     storage.extend(HEADER_SIZE as u64, BLOCK_SIZE)
 }
