@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 /// Makes a directory for one run below `base` and returns its path. Raises OSError with a sentence.
 #[pyfunction]
 pub fn create_run_directory(base: PathBuf) -> PyResult<OsString> {
-    let made = hitlog::run_directory::create(&base);
-    made.map(PathBuf::into_os_string).map_err(|error| PyOSError::new_err(error.to_string()))
+    let created = hitlog::run_directory::create(&base);
+    created.map(PathBuf::into_os_string).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 
 /// Compacts the run into `output` and returns the summary. Raises RuntimeError with a sentence.

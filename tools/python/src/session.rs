@@ -111,7 +111,8 @@ impl MeasuredFile {
     }
 
     fn record(&self, line: u32) {
-        if let Some((recorder, file)) = &self.recorder {
+        // Code made by rewriting (tracebacks of templates, say) can claim line 0, which no file has.
+        if let Some((recorder, file)) = self.recorder.as_ref().filter(|_| line > 0) {
             recorder.line(*file, line);
         }
     }
@@ -161,6 +162,8 @@ impl Session {
         excluded: Vec<Vec<u8>>,
         context: &[u8],
     ) -> Result<&'static Session, Error> {
+        // `hitlog run --context NAME` hands the static context on as the one to begin with, too.
+        let context = if context == configuration.static_context { &[] } else { context };
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let nothing = MeasuredFile { session: number, recorder: None, stamps: Stamps::default() };
         let session = leaked(Session {

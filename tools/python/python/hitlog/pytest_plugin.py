@@ -146,9 +146,15 @@ class Run:
         if os.environ.get(_start.RUN) == directory:
             del os.environ[_start.RUN]
         try:
-            self.summary = _native.compact(directory, self._output)
+            self.summary = _native.compact(directory, _short(self._output))
         except RuntimeError as error:
             self.summary = f"the logs in {directory} were not compacted: {error}"
+
+
+def _short(path: str) -> str:
+    """Write a path as people would who look at it from here."""
+    here = os.path.join(os.getcwd(), "")
+    return path[len(here) :] if path.startswith(here) else path
 
 
 class Summary:
