@@ -13,9 +13,10 @@ use super::names::{NameIndex, Names};
 use super::segment::{LOSS_SLOTS, Segment};
 use super::table::Table;
 use super::wiped::{Own, Wiped};
-use crate::format::{EndReason, Header, LogId, Record, Words, ZERO_ID};
+use crate::format::{BOOT_ID_UNKNOWN, EndReason, Header, LogId, Record, Words, ZERO_ID};
+use crate::process_identity::{self, boot_id, pid_namespace};
 use crate::storage::Storage;
-use crate::system::{self, Host};
+use crate::system;
 
 /// Creates the storage of the log with this id, written by this pid; `AlreadyExists` asks for another id.
 pub(super) type OpenStorage = dyn Fn(u32, &LogId) -> io::Result<Box<dyn Storage>> + Send + Sync;
@@ -30,7 +31,8 @@ pub(super) struct Shared {
     pub(super) context: AtomicU32,
     open_storage: Box<OpenStorage>,
     run_id: Vec<u8>,
-    host: Host,
+    host: Vec<u8>,
+    boot_id: [u8; 16],
     processes: Table<Process>,
     current_process: AtomicU32,
     next_segment_serial: AtomicU64,
@@ -45,7 +47,8 @@ impl Shared {
             context: AtomicU32::new(0),
             open_storage,
             run_id,
-            host: Host::read(),
+            host: system::host_name(),
+            boot_id: boot_id().unwrap_or(BOOT_ID_UNKNOWN),
             processes: Table::new(),
             current_process: AtomicU32::new(0),
             next_segment_serial: AtomicU64::new(1),
@@ -280,13 +283,13 @@ impl Process {
             segment,
             pid,
             ppid: std::os::unix::process::parent_id(),
-            process_start_ticks: system::process_start_ticks(),
-            pid_namespace: system::pid_namespace(),
-            boot_id: shared.host.boot_id,
+            process_start_ticks: process_identity::process("self").map_or(0, |own| own.start_ticks),
+            pid_namespace: pid_namespace().unwrap_or(0),
+            boot_id: shared.boot_id,
             wall_start_ns: system::wall_ns(),
             monotonic_start_ns: system::monotonic_ns(),
             run_id: shared.run_id.clone(),
-            host: shared.host.name.clone(),
+            host: shared.host.clone(),
             argv: system::argv(),
             argv_cut: false,
         }
