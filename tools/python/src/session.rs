@@ -99,7 +99,8 @@ impl MeasuredFile {
     #[inline(always)]
     pub fn line(&self, line: u32) -> Verdict {
         let generation = generation();
-        let Some(stamp) = self.stamps.get(line) else { return Verdict::Keep };
+        // The empty module begins on line 0, which no file has.
+        let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else { return Verdict::Keep };
         let before = stamp.load(Ordering::Relaxed);
         let seen = before & !COUNT_MAX == generation;
         let count = if seen { ((before & COUNT_MAX) + 1).min(COUNT_MAX) } else { 1 };
