@@ -23,7 +23,7 @@ Exit codes: 0 all whole; 1 something is damaged, foreign, missing or lost; 2 som
 /// Say whether logs are whole, and what is damaged where.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub struct Arguments {
     /// Print one JSON object per log and one for all of them
     #[arg(long)]
     pub json: bool,
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 /// If `out` or `err` cannot be written, for another reason than a closed pipe.
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+pub fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let mut findings = Findings::default();
     for path in &arguments.paths {
         match logs_of(path) {

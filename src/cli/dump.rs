@@ -23,7 +23,7 @@ Exit codes: 0 done, whatever state the log is in (`hitlog check` judges that); 2
 /// Show the header and the records of a log.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub struct Arguments {
     /// Print one JSON object per line: the header, each slot in use, names, counts
     #[arg(long)]
     pub json: bool,
@@ -40,7 +40,7 @@ const STRIDE_SLOTS: u32 = 1 << 16;
 ///
 /// # Errors
 /// If `out` or `err` cannot be written, for another reason than a closed pipe.
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+pub fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let mut code = 0;
     for path in &arguments.logs {
         let mut buffered = io::BufWriter::with_capacity(64 * 1024, &mut *out);

@@ -4,11 +4,11 @@
 //! but damage or loss was found (`check`, `compact --strict`), 2 not done. Only `run` differs: it ends
 //! as the command that it ran.
 
-mod check;
+pub mod check;
 mod command;
 mod compact;
 mod completions;
-mod dump;
+pub mod dump;
 mod error;
 mod run;
 mod wording;

@@ -3,16 +3,19 @@
 //! * [`Recorder`]: the handle that a program holds; clones are the same recorder.
 //! * `process`: the part of a recorder that belongs to one process; a forked child makes its own.
 //! * `segment`: one log file and the blocks handed out of it.
-//! * `thread`: one thread's block and its seen-filter: the hot path.
+//! * `thread`: one thread's part: its context, and all that is not done in a few nanoseconds.
+//! * `hot`: one thread's block and the hits it has seen: the hot path.
 //! * `names`: files, contexts and sample names with their ids, the same before and after a fork.
 //! * `table`, `wiped`: memory that can be read without a lock, memory that a child finds zeroed.
 //!
 //! ```text
-//! Recorder::line -> thread: seen? -> room in my block? -> four stores into the mapped log
+//! Recorder::line -> hot: seen?    -> room in my block? -> four stores into the mapped log
 //!                              |         | no: process: take a block -> segment: write zeros ahead
 //!                              yes: done |                 (first in this process: create the log)
 //! ```
 
+#[allow(unsafe_code)]
+mod hot;
 mod names;
 mod process;
 mod recorder;

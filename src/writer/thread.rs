@@ -1,92 +1,31 @@
-//! One thread's block of the log and its seen-filter: the hot path.
-//!
-//! Everything the hot path reads lies in memory that a forked child finds zeroed: there the bounds say
-//! "no room" and the filter says "nothing seen", and the slow path does the rest. No lock, no system call.
+//! One thread's part of a recorder: the way of a hit from the handle into the log, and what is done where
+//! the short way ([`Hot`]) ends: no room, names not written, a fork, a context's change.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::ops::Range;
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use super::hot::Hot;
 use super::process::{Given, Process, Shared};
-use super::wiped::{Wipeable, Wiped};
-use crate::format::{EndReason, NAME_CHUNK_BYTES, NameChunk, NameSpace, Record, Words, seal};
+use super::wiped::Wiped;
+use crate::format::{EndReason, NAME_CHUNK_BYTES, NameChunk, NameSpace, Record, Words};
 use crate::limits::LINE_MAX;
-use crate::storage::SlotCell;
 use crate::system;
 
-/// Entries of the seen-filter: 16 KiB, a share of the first-level cache that a host can spare, and few
-/// pages to touch in a short life.
-const FILTER_SIZE: usize = 1024;
 /// Slots between the two copies of a record that is kept twice: a page of 4096 bytes apart.
 const COPY_DISTANCE: u32 = 128;
 /// Chunks of a name that are written as one piece, with their copies, into one block.
 const NAME_PIECE: usize = 256;
+/// The number that stands for all threads without a context of their own, where a thread is numbered.
+const PROCESS_CONTEXT: u32 = u32::MAX;
 /// Attempts to find room and names in the same segment; two are enough unless segments are tiny.
 const ATTEMPTS: u32 = 8;
-/// No context and file: the next hit has to look whether its names are written.
-const NOTHING_NAMED: u64 = u64::MAX;
-
-/// Where one thread may store. Changed by its own thread; read by the one that ends the log.
-#[derive(Default)]
-pub(super) struct Bounds {
-    /// Address of slot 0; 0: no memory, records are written through.
-    base: AtomicU64,
-    /// Context and file, as in a hit's first payload word, whose names stand in this log.
-    named: AtomicU64,
-    /// Serial number of the segment; 0: none.
-    serial: AtomicU64,
-    next: AtomicU32,
-    end: AtomicU32,
-    /// Place of slot 0.
-    first_place: AtomicU32,
-}
-
-// SAFETY: zero bytes are a value (no block), and every field is atomic.
-unsafe impl Wipeable for Bounds {}
-
-impl Bounds {
-    pub(super) fn set(
-        &self,
-        cells: Option<NonNull<SlotCell>>,
-        first_place: u32,
-        serial: u64,
-        block: &Range<u32>,
-    ) {
-        let base = cells.map_or(0, |first| first.as_ptr().expose_provenance());
-        self.base.store(base as u64, Ordering::Relaxed);
-        self.first_place.store(first_place, Ordering::Relaxed);
-        self.serial.store(serial, Ordering::Relaxed);
-        self.named.store(NOTHING_NAMED, Ordering::Relaxed);
-        self.next.store(block.start, Ordering::Relaxed);
-        self.end.store(block.end, Ordering::Relaxed);
-    }
-
-    /// The slots that are not used yet.
-    pub(super) fn free(&self) -> Range<u32> {
-        let end = self.end.load(Ordering::Relaxed);
-        self.next.load(Ordering::Relaxed).min(end)..end
-    }
-
-    pub(super) fn clear(&self) {
-        self.end.store(0, Ordering::Relaxed);
-        self.next.store(0, Ordering::Relaxed);
-        self.named.store(NOTHING_NAMED, Ordering::Relaxed);
-    }
-
-    fn room(&self) -> u32 {
-        let free = self.free();
-        free.end - free.start
-    }
-}
 
 /// One thread's part of a recorder.
 pub(super) struct Thread {
     shared: Arc<Shared>,
-    bounds: Arc<Wiped<Bounds>>,
-    filter: Wiped<[[AtomicU64; 2]; FILTER_SIZE]>,
+    hot: Arc<Wiped<Hot>>,
     /// This thread's own context, if it has one; kept across fork.
     own_context: Cell<Option<u32>>,
     /// Number of this thread in the log, and the process in which it got it.
@@ -113,47 +52,49 @@ impl Drop for ThreadList {
 #[inline(always)]
 pub(super) fn with<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> Option<R> {
     let last = LAST.get();
-    // SAFETY: LAST points to a Thread that THREADS of this very thread owns (or that was leaked), and
-    // is reset when THREADS is dropped or the Thread is removed from it.
+    // SAFETY: LAST points to a Thread that THREADS of this very thread owns; it is reset before that
+    // list is changed or dropped.
     let thread = unsafe { last.as_ref() };
     match thread {
         Some(thread) if Arc::ptr_eq(&thread.shared, shared) => Some(work(thread)),
-        _ => find(shared).map(work),
+        _ => find(shared, work),
     }
 }
 
 #[cold]
-fn find(shared: &Arc<Shared>) -> Option<&'static Thread> {
-    let known = THREADS.try_with(|list| {
-        let list = &mut list.try_borrow_mut().ok()?.0;
-        // A recorder that is gone everywhere else is only held by our own list.
-        list.retain(|thread| Arc::strong_count(&thread.shared) > 1);
-        let known = list.iter().position(|thread| Arc::ptr_eq(&thread.shared, shared));
-        let index = match known {
-            Some(index) => index,
-            None => {
-                list.push(Box::new(Thread::new(shared).ok()?));
-                list.len() - 1
-            }
-        };
-        Some(&raw const *list[index])
-    });
-    let thread = match known {
-        Ok(thread) => thread?,
-        // Late in the end of a thread, after its list is gone: leaked, so that no hit is lost.
-        Err(_) => Box::leak(Box::new(Thread::new(shared).ok()?)),
+fn find<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> Option<R> {
+    LAST.set(std::ptr::null());
+    match THREADS.try_with(|list| find_in(&mut *list.try_borrow_mut().ok()?, shared)) {
+        Ok(thread) => {
+            let thread = thread?;
+            LAST.set(thread);
+            // SAFETY: just found in the list, which nobody changes during `work`: that needs `find`,
+            // which `work` does not call.
+            Some(work(unsafe { thread.as_ref() }?))
+        }
+        // Late in the end of a thread, after its list is gone: a part for this one call.
+        Err(_) => Some(work(&Thread::new(shared).ok()?)),
+    }
+}
+
+fn find_in(list: &mut ThreadList, shared: &Arc<Shared>) -> Option<*const Thread> {
+    let list = &mut list.0;
+    list.retain(|thread| !thread.shared.closed.load(Ordering::Acquire));
+    let index = match list.iter().position(|thread| Arc::ptr_eq(&thread.shared, shared)) {
+        Some(index) => index,
+        None => {
+            list.push(Box::new(Thread::new(shared).ok()?));
+            list.len() - 1
+        }
     };
-    LAST.set(thread);
-    // SAFETY: just made or found alive; the caller uses it before this thread can end.
-    unsafe { thread.as_ref() }
+    Some(&raw const *list[index])
 }
 
 impl Thread {
     fn new(shared: &Arc<Shared>) -> io::Result<Thread> {
         Ok(Thread {
             shared: Arc::clone(shared),
-            bounds: Arc::new(Wiped::new()?),
-            filter: Wiped::new()?,
+            hot: Arc::new(Wiped::new()?),
             own_context: Cell::new(None),
             number: Cell::new(0),
             process: Cell::new(std::ptr::null()),
@@ -169,76 +110,61 @@ impl Thread {
         }
     }
 
+    #[inline]
     pub(super) fn line(&self, file: u32, line: u32) {
         let words = Words::line(self.context(), file, line);
         // An end of an arc is never i32::MIN: as a key, a line differs from every arc.
-        if self.is_new([words.payload[0], words.payload[1] | 1 << 63]) {
-            self.append_hit(words, file != 0 && (1..=LINE_MAX).contains(&line));
+        let hot = &**self.hot;
+        if hot.is_new([words.payload[0], words.payload[1] | 1 << 63]) {
+            self.append_line(hot, words.payload[0], line);
         }
     }
 
+    #[inline]
     pub(super) fn arc(&self, file: u32, from: i32, to: i32) {
+        // Before the filter: an end that is outside the limits could look like a line there.
+        if from.unsigned_abs() > LINE_MAX || to.unsigned_abs() > LINE_MAX {
+            return self.shared.lose();
+        }
         let words = Words::arc(self.context(), file, from, to);
-        if self.is_new(words.payload) {
-            let limits = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
-            self.append_hit(words, file != 0 && limits);
+        let hot = &**self.hot;
+        if hot.is_new(words.payload) {
+            self.append_arc(hot, words.payload[0], from, to);
         }
     }
 
-    /// Whether `key` is not in the seen-filter; puts it there, in the place of whatever shared its entry.
-    #[inline(always)]
-    fn is_new(&self, key: [u64; 2]) -> bool {
-        let mixed = (key[0] ^ key[1].rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let entry = &self.filter[(mixed >> 54) as usize % FILTER_SIZE];
-        let seen =
-            entry[0].load(Ordering::Relaxed) == key[0] && entry[1].load(Ordering::Relaxed) == key[1];
-        if !seen {
-            entry[0].store(key[0], Ordering::Relaxed);
-            entry[1].store(key[1], Ordering::Relaxed);
-        }
-        !seen
+    /// Apart from the filter, which then needs no register saved; `names` are context and file.
+    #[inline(never)]
+    fn append_line(&self, hot: &Hot, names: u64, line: u32) {
+        let words = Words::line(names as u32, (names >> 32) as u32, line);
+        self.append_hit(hot, words, (1..=LINE_MAX).contains(&line));
+    }
+
+    #[inline(never)]
+    fn append_arc(&self, hot: &Hot, names: u64, from: i32, to: i32) {
+        let words = Words::arc(names as u32, (names >> 32) as u32, from, to);
+        self.append_hit(hot, words, true);
     }
 
     #[inline(always)]
-    fn append_hit(&self, words: Words, within_limits: bool) {
-        let bounds = &**self.bounds;
-        let next = bounds.next.load(Ordering::Relaxed);
-        let room = next < bounds.end.load(Ordering::Relaxed);
-        if room && within_limits && bounds.named.load(Ordering::Relaxed) == words.payload[0] {
-            self.store(next, words);
-            bounds.next.store(next + 1, Ordering::Relaxed);
-        } else {
-            self.append_hit_slowly(words, within_limits);
+    fn append_hit(&self, hot: &Hot, words: Words, within_limits: bool) {
+        if !within_limits || !hot.append_hit(words) {
+            self.append_hit_slowly(words.head, words.payload[0], words.payload[1]);
         }
-    }
-
-    #[inline(always)]
-    fn store(&self, slot: u32, words: Words) {
-        let base = self.bounds.base.load(Ordering::Relaxed) as usize;
-        let first: *const SlotCell = std::ptr::with_exposed_provenance(base);
-        let place = self.bounds.first_place.load(Ordering::Relaxed).wrapping_add(slot);
-        // SAFETY: `slot` lies in the block that this thread was given (checked by the callers), which is
-        // extended on the medium and which nobody else stores to; the segment is unmapped only after
-        // all bounds were cleared, or in a child, where they read zero.
-        unsafe { (*first.add(slot as usize)).store(seal(words, place)) };
     }
 
     #[cold]
-    fn append_hit_slowly(&self, words: Words, within_limits: bool) {
+    #[inline(never)]
+    fn append_hit_slowly(&self, head: u32, names: u64, lines: u64) {
+        let words = Words { head, payload: [names, lines], payload_last: 0 };
         let context = words.payload[0] as u32;
         let file = (words.payload[0] >> 32) as u32;
         let names = [(NameSpace::Context, context), (NameSpace::File, file)];
-        if !within_limits || !self.append(words, &names) {
-            self.lose(1);
-        } else if self.bounds.base.load(Ordering::Relaxed) != 0 {
-            self.bounds.named.store(words.payload[0], Ordering::Relaxed);
-        }
-    }
-
-    /// Counts records of this thread that could not be written.
-    pub(super) fn lose(&self, count: u64) {
-        if let Some(process) = self.shared.process() {
-            process.lose(count);
+        let within_limits = Record::from_words(words).is_some();
+        if within_limits && self.append(words, &names) {
+            self.hot.prepare(words.payload[0]);
+        } else {
+            self.shared.lose();
         }
     }
 
@@ -264,24 +190,25 @@ impl Thread {
             if !self.make_room(process, 1) {
                 return false;
             }
-            let serial = self.bounds.serial.load(Ordering::Relaxed);
+            let serial = self.hot.serial.load(Ordering::Relaxed);
             if !names.iter().all(|(space, id)| self.write_name(process, *space, *id)) {
                 return false;
             }
-            if self.bounds.room() > 0 && self.bounds.serial.load(Ordering::Relaxed) == serial {
+            if self.hot.room() > 0 && self.hot.serial.load(Ordering::Relaxed) == serial {
                 return self.put_front(process, words);
             }
         }
         false
     }
 
-    /// Gets a block with `need` free slots, unless this thread has them.
+    /// Gets a block with `need` free slots, unless this thread has them. What is written into a block first
+    /// may need room itself; that ends, because a log is opened and resumed once at most meanwhile.
     fn make_room(&self, process: &Process, need: u32) -> bool {
         for _ in 0..ATTEMPTS {
-            if self.bounds.room() >= need {
+            if self.hot.room() >= need {
                 return true;
             }
-            let Some(given) = process.give_block(&self.shared, &self.bounds, need) else {
+            let Some(given) = process.give_block(&self.shared, &self.hot, need) else {
                 return false;
             };
             self.settle_in(process, given);
@@ -294,9 +221,18 @@ impl Thread {
         if given.resumed {
             self.put_front(process, Record::Resumed { time_ns }.words());
         }
-        let context = self.context();
-        if given.opened && context != 0 {
-            let thread = self.number.get();
+        let (of_process, own) = (self.shared.context.load(Ordering::Relaxed), self.own_context.get());
+        if given.opened {
+            self.restate(of_process, PROCESS_CONTEXT, time_ns);
+        }
+        if given.moved {
+            self.restate(own.unwrap_or(0), self.number.get(), time_ns);
+        }
+    }
+
+    /// Says that a context goes on that began before this log did.
+    fn restate(&self, context: u32, thread: u32, time_ns: u64) {
+        if context != 0 {
             let start = Record::ContextStart { context, thread, time_ns, inherited: true };
             self.append(start.words(), &[(NameSpace::Context, context)]);
         }
@@ -304,18 +240,19 @@ impl Thread {
 
     /// Stores into the first free slot, which must exist.
     fn put_front(&self, process: &Process, words: Words) -> bool {
-        let slot = self.bounds.next.load(Ordering::Relaxed);
+        let slot = self.hot.next.load(Ordering::Relaxed);
         let stored = self.put(process, slot, words);
-        self.bounds.next.store(slot + 1, Ordering::Relaxed);
+        self.hot.next.store(slot + u32::from(stored), Ordering::Relaxed);
         stored
     }
 
     fn put(&self, process: &Process, slot: u32, words: Words) -> bool {
-        if self.bounds.base.load(Ordering::Relaxed) == 0 {
-            let serial = self.bounds.serial.load(Ordering::Relaxed);
+        if !self.hot.is_memory() {
+            let serial = self.hot.serial.load(Ordering::Relaxed);
             return process.write_through(serial, slot, words).is_ok();
         }
-        self.store(slot, words);
+        // SAFETY: there is memory, and the callers take slots of this thread's block only.
+        unsafe { self.hot.put(slot, words) };
         true
     }
 
@@ -326,11 +263,11 @@ impl Thread {
         if !self.make_room(process, (2 * count).max(count + COPY_DISTANCE)) {
             return false;
         }
-        let end = self.bounds.end.load(Ordering::Relaxed);
-        let back = (end - count..end).zip(records);
-        let stored = back.into_iter().all(|(slot, words)| self.put(process, slot, *words));
-        self.bounds.end.store(end - count, Ordering::Relaxed);
-        records.iter().fold(stored, |stored, words| self.put_front(process, *words) && stored)
+        let end = self.hot.end.load(Ordering::Relaxed);
+        let back = (end - count..end).zip(records).rev();
+        let stored = back.take_while(|(slot, words)| self.put(process, *slot, **words)).count() as u32;
+        self.hot.shorten(end - stored);
+        stored == count && records.iter().all(|words| self.put_front(process, *words))
     }
 
     /// Writes the name `id`, unless it stands in this thread's segment.
@@ -339,7 +276,7 @@ impl Thread {
             return space == NameSpace::Context;
         }
         let Some(name) = self.shared.names.get(space, id) else { return false };
-        if name.is_written_in(self.bounds.serial.load(Ordering::Relaxed)) {
+        if name.is_written_in(self.hot.serial.load(Ordering::Relaxed)) {
             return true;
         }
         let mut records: Vec<Words> = chunks_of(space, id, &name.text).collect();
@@ -351,11 +288,11 @@ impl Thread {
             if !self.make_room(process, 1) {
                 return false;
             }
-            let serial = self.bounds.serial.load(Ordering::Relaxed);
+            let serial = self.hot.serial.load(Ordering::Relaxed);
             if !records.chunks(NAME_PIECE).all(|piece| self.put_twice(process, piece)) {
                 return false;
             }
-            if self.bounds.serial.load(Ordering::Relaxed) == serial {
+            if self.hot.serial.load(Ordering::Relaxed) == serial {
                 name.set_written_in(serial);
                 return true;
             }
@@ -365,29 +302,29 @@ impl Thread {
 
     /// Makes `context` the process's context.
     pub(super) fn switch_process_context(&self, context: u32) {
+        self.begin();
         let before = self.shared.context.swap(context, Ordering::AcqRel);
-        self.write_switch(before, context);
+        self.write_switch(before, context, PROCESS_CONTEXT);
     }
 
     /// Makes `context` this thread's own (`None`: follow the process's again); returns what was before.
     pub(super) fn switch_own_context(&self, context: Option<u32>) -> Option<u32> {
-        let before = self.context();
-        let own_before = self.own_context.replace(context);
-        self.write_switch(before, self.context());
-        own_before
+        self.begin();
+        let before = self.own_context.replace(context);
+        self.write_switch(before.unwrap_or(0), context.unwrap_or(0), self.number.get());
+        before
     }
 
-    fn write_switch(&self, before: u32, after: u32) {
-        let Some(_) = self.process() else { return };
-        let (thread, time_ns) = (self.number.get(), system::monotonic_ns());
+    fn write_switch(&self, before: u32, after: u32, thread: u32) {
         if before == after {
             return;
         }
+        let time_ns = system::monotonic_ns();
         let stop = Record::ContextStop { context: before, thread, time_ns };
         let start = Record::ContextStart { context: after, thread, time_ns, inherited: false };
         for (context, record) in [(before, stop), (after, start)] {
             if context != 0 && !self.append(record.words(), &[(NameSpace::Context, context)]) {
-                self.lose(1);
+                self.shared.lose();
             }
         }
     }
@@ -397,17 +334,22 @@ impl Thread {
         let sample = Record::Sample { name: name as u16, context, time_ns, value };
         let names = [(NameSpace::Context, context), (NameSpace::Sample, name)];
         if !self.append(sample.words(), &names) {
-            self.lose(1);
+            self.shared.lose();
         }
     }
 
     /// Ends the log, if this process has one.
     pub(super) fn end(&self, reason: EndReason, exit_code: Option<u16>) {
         let Some(process) = self.shared.existing_process() else { return };
-        let Some(trailer) = process.end(&self.bounds, reason, exit_code) else { return };
-        // The reserved slots are used: an earlier end was not the last.
-        if self.put_twice(process, &[trailer.words()]) {
-            process.end_again(&self.bounds, 2);
+        if process.end(&self.hot, reason, exit_code) {
+            return;
+        }
+        // Room first: it may lie in another segment, and the trailer counts that one's records.
+        if self.make_room(process, 1 + COPY_DISTANCE) {
+            let trailer = process.later_trailer(reason, exit_code);
+            if self.put_twice(process, &[trailer.words()]) {
+                process.end_again(&self.hot);
+            }
         }
     }
 }
@@ -415,7 +357,7 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(process) = self.shared.existing_process() {
-            process.take_back(&self.bounds);
+            process.take_back(&self.hot);
         }
     }
 }

@@ -1,0 +1,73 @@
+"""Contexts: what the lines that run from now on belong to."""
+
+from __future__ import annotations
+
+import os
+
+from . import _native
+
+# Carries the context of the moment to processes that are started in it.
+VARIABLE = b"HITLOG_CONTEXT"
+# A log holds no longer name, in bytes; a longer variable would keep the system from starting programs.
+_LONGEST = 64 * 1024
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def switch(name: str | None) -> str | None:
+    """Make ``name`` the context and return the one before, to be given back later.
+
+    In the main thread this is the context of the process: of all threads without one of their own and of
+    every child started meanwhile. In another thread it is the context of that thread alone, and None
+    means that it has none of its own.
+    """
+    before = _native.switch_context(name)
+    if _native.is_main_thread() and _native.is_recording():
+        if name:
+            os.environb[VARIABLE] = _variable(name)
+        else:
+            os.environb.pop(VARIABLE, None)
+    return before
+
+
+def _variable(name: str) -> bytes:
+    try:
+        encoded = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        encoded = name.encode("utf-8", "surrogatepass")
+    return encoded.replace(b"\0", b"")[:_LONGEST]
+
+
+class context:  # noqa: N801 - used like a function
+    """Give the lines that run in a ``with`` block to the context ``name``.
+
+    In the main thread the context holds for the whole process, for all threads that have none of their
+    own, and for the child processes that are started in the block. In any other thread it holds for that
+    thread alone. Blocks may be nested: afterwards the context before holds again. In a process that is
+    not recorded nothing happens.
+
+    >>> with context("import of the big file"):
+    ...     pass
+    """
+
+    __slots__ = ("_before", "_name")
+
+    def __init__(self, name: str) -> None:
+        """Take the name; nothing happens before the block begins."""
+        self._name = name
+        self._before: str | None = None
+
+    def __enter__(self) -> None:
+        """Begin the context."""
+        self._before = switch(self._name)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Go back to the context before."""
+        switch(self._before)

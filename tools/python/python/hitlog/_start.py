@@ -1,0 +1,53 @@
+"""Begins the recording of this process.
+
+``hitlog.pth`` imports this module in every Python process in whose environment ``HITLOG_RUN`` is set. Nothing
+that goes wrong here may reach the program: it runs as if it were not recorded. With ``HITLOG_DEBUG``
+set, one line on standard error says what went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+
+RUN = "HITLOG_RUN"
+CONTEXT = b"HITLOG_CONTEXT"
+
+
+def start(run_directory: str) -> None:
+    """Record this process into ``run_directory``. Raises whatever prevents it."""
+    from . import _native
+
+    if not _native.has_configuration(run_directory):
+        from . import _configuration
+
+        _configuration.publish(run_directory)
+    excluded = [os.path.dirname(os.__file__), os.path.dirname(os.path.abspath(__file__))]
+    _native.begin(run_directory, os.environb.get(CONTEXT, b""), excluded)
+    _after_forks()
+
+
+def _after_forks() -> None:
+    # Once per process: a second recording in this process (pytest inside of pytest) uses the same.
+    global _watching
+    if not _watching:
+        from . import _native
+
+        os.register_at_fork(after_in_child=_native.after_fork)
+        _watching = True
+
+
+_watching = False
+
+
+def _start_quietly() -> None:
+    run_directory = os.environ.get(RUN)
+    if not run_directory:
+        return
+    try:
+        start(run_directory)
+    except BaseException as error:
+        if os.environ.get("HITLOG_DEBUG"):
+            os.write(2, f"hitlog: process {os.getpid()} is not recorded: {error}\n".encode())
+
+
+_start_quietly()

@@ -1,0 +1,39 @@
+//! What the plugin and the command need outside of the recording itself.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use hitlog::compactor::{self, Options, Progress};
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+
+/// Makes a directory for one run below `base` and returns its path. Raises OSError with a sentence.
+#[pyfunction]
+pub fn create_run_directory(base: PathBuf) -> PyResult<OsString> {
+    let created = hitlog::run_directory::create(&base);
+    created.map(PathBuf::into_os_string).map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// Compacts the run into `output` and returns the summary. Raises RuntimeError with a sentence.
+#[pyfunction]
+pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyResult<String> {
+    let options = Options::new(output);
+    py.detach(|| compactor::compact(&[run_directory], &options, &Silent))
+        .map(|report| report.to_string())
+        .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// Runs the command `hitlog` with these arguments, its own name first, and returns its exit status.
+#[pyfunction]
+pub fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    py.detach(|| hitlog::cli::main(arguments))
+}
+
+/// Tells nobody how far it is: pytest has the terminal.
+struct Silent;
+
+impl Progress for Silent {
+    fn total(&self, _slots: u64) {}
+    fn advance(&self, _slots: u64) {}
+    fn stage(&self, _name: &str) {}
+}

@@ -1,0 +1,68 @@
+//! What touches CPython's insides, and all of this package's `unsafe` but the stamps' memory.
+//!
+//! * `code`: which measured file a code object belongs to, kept in the code object itself.
+//! * `monitoring` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported.
+//! * `loaded`: the code that was there before the recording began.
+//! * `audit`: the interpreter tells of code that is about to run, and of `exec`.
+//! * `ends`: the exit status, and ends that skip the interpreter's own.
+//! * `builtin`: functions that the interpreter calls without a detour.
+//!
+//! All of it runs with the interpreter's lock held.
+
+mod audit;
+mod builtin;
+mod code;
+mod ends;
+#[cfg(not(Py_3_12))]
+mod frame;
+#[cfg(Py_3_12)]
+mod loaded;
+#[cfg(Py_3_12)]
+mod monitoring;
+mod packages;
+#[cfg(not(Py_3_12))]
+mod threads;
+#[cfg(not(Py_3_12))]
+mod tracing;
+
+pub use code::text_bytes;
+#[cfg(Py_3_12)]
+use monitoring as core;
+use pyo3::prelude::*;
+#[cfg(not(Py_3_12))]
+use tracing as core;
+
+use crate::session::{self, Session};
+
+/// Lets the interpreter report the lines of measured files to `session`.
+///
+/// # Errors
+/// The interpreter has no room for another observer.
+pub fn start(py: Python<'_>, session: &'static Session) -> PyResult<()> {
+    code::prepare()?;
+    core::start(py, session)?;
+    ends::install(py)?;
+    audit::install()
+}
+
+/// No lines are reported any more.
+pub fn stop(py: Python<'_>) -> PyResult<()> {
+    core::stop(py)
+}
+
+/// To be called when a context was switched: what is not reported any more is reported again.
+pub fn context_switched(py: Python<'_>) -> PyResult<()> {
+    if session::adapt_heat() { core::report_all(py) } else { core::report_hot(py) }
+}
+
+/// To be called in a forked child.
+pub fn after_fork(py: Python<'_>) -> PyResult<()> {
+    session::after_fork();
+    core::report_all(py)
+}
+
+/// Whether the calling thread is the process's first one (in a forked child: the one that forked).
+pub fn is_main_thread() -> bool {
+    // SAFETY: neither call has arguments or can fail.
+    unsafe { libc::gettid() == libc::getpid() }
+}

@@ -1,0 +1,172 @@
+//! Reports of lines through a C trace function (CPython 3.9 to 3.11).
+//!
+//! Every thread gets the trace function: those that exist when the recording begins, and later ones
+//! by way of `_thread.start_new_thread`, through which `threading` goes too. Frames of files that are
+//! not measured report no lines.
+//!
+//! The function is installed together with an object. Programs keep `sys.gettrace()` and give it to
+//! `sys.settrace()` later (`doctest` does), so that object, when it is called as a Python trace
+//! function, puts the C function back in its place.
+
+use std::ffi::c_int;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use super::builtin::Definition;
+use super::frame::{self, Frame};
+use super::{builtin, code, threads};
+use crate::session::{self, MeasuredFile, Session};
+
+unsafe extern "C" {
+    /// In CPython 3.9 to 3.11 (`Include/cpython/ceval.h`): as `PyEval_SetTrace`, for any thread.
+    fn _PyEval_SetTrace(
+        thread: *mut ffi::PyThreadState,
+        function: Option<ffi::Py_tracefunc>,
+        object: *mut ffi::PyObject,
+    ) -> c_int;
+}
+
+static TRACE_AGAIN: Definition =
+    Definition::fast(c"trace", c"Records the lines of this thread.", trace_again);
+/// The object that is installed with the trace function.
+static TRACER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+fn tracer(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
+    TRACER.get_or_try_init(py, || TRACE_AGAIN.of_module(&py.import("hitlog")?).map(Bound::unbind))
+}
+
+/// Begins to trace all threads there are, and those that will be started.
+pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
+    let tracer = tracer(py)?;
+    threads::wrap_start(py)?;
+    // SAFETY: the lock is held, so that the list of threads does not change.
+    let failed = unsafe {
+        let mut thread = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
+        let mut failed = false;
+        while !thread.is_null() {
+            failed |= _PyEval_SetTrace(thread, Some(trace), tracer.as_ptr()) != 0;
+            thread = ffi::PyThreadState_Next(thread);
+        }
+        failed
+    };
+    if failed {
+        return Err(PyErr::take(py)
+            .unwrap_or_else(|| PyRuntimeError::new_err("the trace function was refused")));
+    }
+    Ok(())
+}
+
+/// Ends the tracing of this thread; the others end at their next report.
+pub fn stop(_py: Python<'_>) -> PyResult<()> {
+    // SAFETY: the lock is held; no function is a valid argument.
+    unsafe { ffi::PyEval_SetTrace(None, std::ptr::null_mut()) };
+    Ok(())
+}
+
+/// Nothing is ever disabled here.
+pub fn report_hot(_py: Python<'_>) -> PyResult<()> {
+    Ok(())
+}
+
+/// As [`report_hot`].
+pub fn report_all(_py: Python<'_>) -> PyResult<()> {
+    Ok(())
+}
+
+/// The trace function.
+unsafe extern "C" fn trace(
+    _object: *mut ffi::PyObject,
+    frame: *mut ffi::PyFrameObject,
+    what: c_int,
+    _argument: *mut ffi::PyObject,
+) -> c_int {
+    // SAFETY: the interpreter passes a frame that runs, with the lock held.
+    unsafe {
+        match what {
+            ffi::PyTrace_LINE => line(frame.cast()),
+            ffi::PyTrace_CALL => call(frame.cast()),
+            _ => {}
+        }
+    }
+    0
+}
+
+/// # Safety
+/// `frame` is a frame of the running interpreter.
+#[inline(always)]
+unsafe fn line(frame: *mut Frame) {
+    // SAFETY: as the caller promises.
+    let (file, line) = unsafe { (code::file_of(frame::code(frame)), (*frame).f_lineno) };
+    if let (Some(file), Ok(line)) = (file, u32::try_from(line)) {
+        file.line(line);
+    }
+}
+
+/// A function begins or a generator goes on.
+///
+/// # Safety
+/// As [`line`].
+unsafe fn call(frame: *mut Frame) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let code = frame::code(frame);
+        let known = code::file_of(code);
+        let session = session::current();
+        let file = match (known, session) {
+            (Some(file), Some(session)) if session.owns(file) => Some(file),
+            (_, Some(session)) => decide(code, session),
+            (_, None) => None,
+        };
+        if !file.is_some_and(MeasuredFile::is_measured) {
+            (*frame).f_trace_lines = 0;
+        }
+    }
+}
+
+/// # Safety
+/// `code` is a code object and the lock is held.
+#[cold]
+unsafe fn decide(code: *mut ffi::PyObject, session: &'static Session) -> Option<&'static MeasuredFile> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let py = Python::assume_attached();
+        let file = code::decide(&Bound::from_borrowed_ptr(py, code), session)?;
+        code::set_file(code, file);
+        Some(file)
+    }
+}
+
+/// Begins to trace the calling thread, if there is a recording.
+pub fn trace_this_thread(py: Python<'_>) {
+    if session::current().is_none() {
+        return;
+    }
+    if let Some(tracer) = TRACER.get(py) {
+        // SAFETY: the lock is held, `trace` has the right type and `tracer` is an object.
+        unsafe { ffi::PyEval_SetTrace(Some(trace), tracer.as_ptr()) };
+    }
+}
+
+/// The tracer as a Python trace function: frame, event, argument. Returns itself.
+unsafe extern "C" fn trace_again(
+    _module: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls its functions with the lock held.
+    let py = unsafe { Python::assume_attached() };
+    let (Some(tracer), Some(_)) = (TRACER.get(py), session::current()) else {
+        return builtin::none();
+    };
+    trace_this_thread(py);
+    // SAFETY: there are three arguments, of which the first is checked to be a frame.
+    unsafe {
+        if count == 3 && ffi::PyFrame_Check(*arguments) != 0 {
+            call((*arguments).cast());
+        }
+    }
+    tracer.clone_ref(py).into_ptr()
+}

@@ -1,0 +1,158 @@
+//! The extension module `hitlog._native`: the recorder inside a Python process.
+//!
+//! ```text
+//! hitlog.pth -> hitlog._start -> start: configuration, filter, session (the log of this process)
+//! interpreter: code is about to run  -> which file? measured? -> its lines are reported
+//!              a line ran            -> session: seen in this context? -> Recorder::line
+//! pytest plugin, hitlog.context      -> switch_context
+//! ```
+//!
+//! `interpreter` is the only module that touches CPython's insides; `stamps` the only other one with
+//! `unsafe`. Nothing here ever disturbs the program: what fails before recording begins is told to
+//! `hitlog._start`, which keeps it to itself; later nothing fails.
+
+#![deny(unsafe_code)]
+
+#[cfg(not(any(Py_3_9, doc)))]
+compile_error!("hitlog records CPython 3.9 and later; build it with one of these");
+#[cfg(any(PyPy, GraalPy))]
+compile_error!(
+    "hitlog records CPython only: PyPy and GraalPy have no way to follow code objects at low cost"
+);
+#[cfg(Py_GIL_DISABLED)]
+compile_error!(
+    "hitlog does not record free-threaded builds of CPython: use the ordinary build of the same version"
+);
+
+mod commands;
+mod configuration;
+mod error;
+mod filter;
+mod glob;
+#[allow(unsafe_code)]
+mod interpreter;
+mod real_path;
+mod session;
+#[allow(unsafe_code)]
+mod stamps;
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::Error;
+use crate::session::Session;
+
+/// The recorder inside a Python process.
+#[pymodule(gil_used = true)]
+mod _native {
+    #[pymodule_export]
+    use super::commands::{compact, create_run_directory, main};
+    #[pymodule_export]
+    use super::{
+        after_fork, begin, end, has_configuration, is_main_thread, is_recording, sample, switch_context,
+    };
+}
+
+/// Whether the run in `run_directory` has its measuring configuration.
+#[pyfunction]
+fn has_configuration(run_directory: PathBuf) -> bool {
+    configuration::configuration_path(&run_directory).exists()
+}
+
+/// Begins to record this process into `run_directory`, in `context`; files below the directories
+/// `excluded` are not measured. Raises RuntimeError with a sentence if that cannot be.
+#[pyfunction]
+fn begin(
+    py: Python<'_>,
+    run_directory: PathBuf,
+    context: &Bound<'_, PyAny>,
+    excluded: Vec<PathBuf>,
+) -> PyResult<()> {
+    if session::current().is_some() {
+        return Ok(());
+    }
+    let excluded = excluded.iter().map(|path| configuration::path_bytes(path).to_vec()).collect();
+    let context = context_bytes(context)?;
+    let session = configuration::read(&run_directory)
+        .and_then(|settings| Session::begin(&run_directory, &settings, excluded, &context))
+        .map_err(refusal)?;
+    interpreter::start(py, session).map_err(|error| {
+        session.end(None);
+        refusal(Error::Interpreter { reason: error.value(py).to_string() })
+    })
+}
+
+fn refusal(error: Error) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}
+
+/// Ends the recording of this process, with its exit status if that is known.
+#[pyfunction]
+#[pyo3(signature = (exit_status = None))]
+fn end(py: Python<'_>, exit_status: Option<i32>) -> PyResult<()> {
+    let Some(session) = session::current() else { return Ok(()) };
+    interpreter::stop(py)?;
+    session.end(exit_status.map(|status| (status & 0xff) as u16));
+    Ok(())
+}
+
+/// Whether this process is being recorded.
+#[pyfunction]
+fn is_recording() -> bool {
+    session::current().is_some()
+}
+
+/// Whether the calling thread is the first one of this process.
+#[pyfunction]
+fn is_main_thread() -> bool {
+    interpreter::is_main_thread()
+}
+
+/// Makes `name` the context: in the main thread that of the process, in another thread its own one
+/// (`None`: the process's). Returns the one before, to be given back.
+#[pyfunction]
+fn switch_context<'py>(
+    py: Python<'py>,
+    name: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(session) = session::current() else { return Ok(None) };
+    let name = name.map(context_bytes).transpose()?;
+    let before = if interpreter::is_main_thread() {
+        Some(session.switch_context(&name.unwrap_or_default()))
+    } else {
+        session.switch_own_context(name.as_deref())
+    };
+    interpreter::context_switched(py)?;
+    before.map(|bytes| context_text(py, &bytes)).transpose()
+}
+
+/// Records a measurement with the time of the call.
+#[pyfunction]
+fn sample(name: &Bound<'_, PyAny>, value: u64) -> PyResult<()> {
+    let name = context_bytes(name)?;
+    if let Some(session) = session::current() {
+        session.recorder.sample(name, value);
+    }
+    Ok(())
+}
+
+/// To be called in every forked child.
+#[pyfunction]
+fn after_fork(py: Python<'_>) -> PyResult<()> {
+    interpreter::after_fork(py)
+}
+
+/// The bytes of a name, as the file system would have them.
+fn context_bytes(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    if let Ok(bytes) = name.cast::<PyBytes>() {
+        return Ok(bytes.as_bytes().to_vec());
+    }
+    interpreter::text_bytes(name)
+}
+
+fn context_text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    PyBytes::new(py, bytes).call_method1("decode", ("utf-8", "surrogateescape"))
+}

@@ -1,0 +1,288 @@
+//! One recording: the log of this process, what is measured, and the context of the moment.
+//!
+//! ```text
+//! interpreter (a line ran) -> MeasuredFile::line: stamp of this generation? yes: done
+//!                                                 | no: stamp it, Recorder::line
+//! ```
+//!
+//! Everything here runs with the interpreter's lock held, and no lock of our own is held while the
+//! interpreter is called. Recordings are never freed, since code objects point into them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hitlog::format::EndReason;
+use hitlog::{ContextGuard, FileId, Recorder};
+
+use crate::configuration::Configuration;
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::stamps::{COUNT_BITS, COUNT_MAX, Stamps};
+
+/// A line that ran this often in one context is not reported again before the next one: by then its
+/// reports have cost about as much as it costs to arm it again.
+const HOT_COUNT: u32 = 20;
+/// No line is ever hot.
+const NEVER: u32 = COUNT_MAX + 1;
+
+/// The generation of the process's context, in the place where stamps have it.
+static GENERATION: AtomicU32 = AtomicU32::new(1 << COUNT_BITS);
+static LAST_GENERATION: AtomicU32 = AtomicU32::new(1 << COUNT_BITS);
+/// How many threads have a context of their own.
+static OWN_CONTEXTS: AtomicU32 = AtomicU32::new(0);
+/// Recordings of this process so far.
+static SESSIONS: AtomicU32 = AtomicU32::new(0);
+/// The count at which a line is hot.
+static HOT_AT: AtomicU32 = AtomicU32::new(1);
+/// The recording of this process, while there is one.
+static CURRENT: Mutex<Option<&'static Session>> = Mutex::new(None);
+
+thread_local! {
+    /// Generation of this thread's own context; 0: it follows the process's.
+    static OWN_GENERATION: Cell<u32> = const { Cell::new(0) };
+    static OWN_CONTEXT: RefCell<OwnContext> = const { RefCell::new(OwnContext(None)) };
+}
+
+struct OwnContext(Option<(Vec<u8>, ContextGuard)>);
+
+impl Drop for OwnContext {
+    fn drop(&mut self) {
+        if self.0.take().is_some() {
+            OWN_CONTEXTS.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A recording.
+pub struct Session {
+    /// Tells the recordings of this process apart.
+    number: u32,
+    pub recorder: Recorder,
+    pub filter: Filter,
+    files: Mutex<HashMap<Vec<u8>, &'static MeasuredFile>>,
+    unmeasured: &'static MeasuredFile,
+    static_context: Vec<u8>,
+    /// The context of all threads that have none of their own.
+    context: Mutex<Vec<u8>>,
+}
+
+/// A file as code objects know it. Also stands for "not measured".
+pub struct MeasuredFile {
+    /// Number of its recording.
+    session: u32,
+    /// The recorder, and the file's id there; `None`: not measured.
+    recorder: Option<(Recorder, FileId)>,
+    stamps: Stamps,
+}
+
+/// What to do about a line that was just reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Report it again.
+    Keep,
+    /// It is not to be reported again in this context.
+    Enough,
+}
+
+impl MeasuredFile {
+    /// Whether its lines are recorded.
+    pub fn is_measured(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// Line `line` of this file ran.
+    #[inline(always)]
+    pub fn line(&self, line: u32) -> Verdict {
+        let generation = generation();
+        // The empty module begins on line 0, which no file has.
+        let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else { return Verdict::Keep };
+        let before = stamp.load(Ordering::Relaxed);
+        let seen = before & !COUNT_MAX == generation;
+        let count = if seen { ((before & COUNT_MAX) + 1).min(COUNT_MAX) } else { 1 };
+        stamp.store(generation | count, Ordering::Relaxed);
+        if !seen {
+            self.record(line);
+        }
+        if count >= HOT_AT.load(Ordering::Relaxed) { Verdict::Enough } else { Verdict::Keep }
+    }
+
+    fn record(&self, line: u32) {
+        // An empty module of CPython 3.11 runs "line 0", which is no line: nothing is lost with it.
+        if let Some((recorder, file)) = &self.recorder
+            && line > 0
+        {
+            recorder.line(*file, line);
+        }
+    }
+}
+
+#[inline(always)]
+fn generation() -> u32 {
+    if OWN_CONTEXTS.load(Ordering::Relaxed) != 0 {
+        let own = OWN_GENERATION.get();
+        if own != 0 {
+            return own;
+        }
+    }
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// A generation that no stamp has.
+fn next_generation() -> u32 {
+    let step = 1 << COUNT_BITS;
+    match LAST_GENERATION.fetch_add(step, Ordering::Relaxed).wrapping_add(step) {
+        0 => next_generation(),
+        generation => generation,
+    }
+}
+
+/// The recording of this process.
+pub fn current() -> Option<&'static Session> {
+    *lock(&CURRENT)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn leaked<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+impl Session {
+    /// Begins to record this process into the run at `run_directory`, in `context`.
+    ///
+    /// # Errors
+    /// No log can be created there.
+    pub fn begin(
+        run_directory: &Path,
+        configuration: &Configuration,
+        excluded: Vec<Vec<u8>>,
+        context: &[u8],
+    ) -> Result<&'static Session, Error> {
+        // `hitlog run --context NAME` hands the static context on as the one to begin with, too.
+        let context = if context == configuration.static_context { &[] } else { context };
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let nothing = MeasuredFile { session: number, recorder: None, stamps: Stamps::default() };
+        let session = leaked(Session {
+            number,
+            recorder: Recorder::open(run_directory)?,
+            filter: Filter::new(configuration, excluded),
+            files: Mutex::default(),
+            unmeasured: leaked(nothing),
+            static_context: configuration.static_context.clone(),
+            context: Mutex::new(context.to_vec()),
+        });
+        session.recorder.switch_context(session.full_context(context));
+        GENERATION.store(next_generation(), Ordering::Relaxed);
+        HOT_AT.store(1, Ordering::Relaxed);
+        *lock(&CURRENT) = Some(session);
+        Ok(session)
+    }
+
+    /// Ends it, with the exit code of the process if it is known.
+    pub fn end(&self, exit_code: Option<u16>) {
+        *lock(&CURRENT) = None;
+        self.recorder.end(EndReason::Closed, exit_code);
+    }
+
+    /// The file that code named `name` belongs to. A name is decided about once.
+    pub fn file(
+        &self,
+        name: &[u8],
+        is_in_package: impl FnOnce(&[u8]) -> bool,
+    ) -> &'static MeasuredFile {
+        if let Some(file) = lock(&self.files).get(name) {
+            return file;
+        }
+        let path = self.filter.decide(name, is_in_package);
+        let mut files = lock(&self.files);
+        let file = match path {
+            None => self.unmeasured,
+            // Two names of one file share its stamps.
+            Some(path) if path != name => match files.get(&path) {
+                Some(file) if file.is_measured() => file,
+                _ => {
+                    let file = self.measured(&path);
+                    files.insert(path, file);
+                    file
+                }
+            },
+            Some(path) => self.measured(&path),
+        };
+        files.entry(name.to_vec()).or_insert(file)
+    }
+
+    fn measured(&self, path: &[u8]) -> &'static MeasuredFile {
+        let file = self.recorder.file(Path::new(OsStr::from_bytes(path)));
+        leaked(MeasuredFile {
+            session: self.number,
+            recorder: Some((self.recorder.clone(), file)),
+            stamps: Stamps::default(),
+        })
+    }
+
+    /// Whether `file` belongs to this recording, and not to one that ended before.
+    pub fn owns(&self, file: &MeasuredFile) -> bool {
+        file.session == self.number
+    }
+
+    fn full_context(&self, context: &[u8]) -> Vec<u8> {
+        match (self.static_context.is_empty(), context.is_empty()) {
+            (true, _) => context.to_vec(),
+            (false, true) => self.static_context.clone(),
+            (false, false) => [&self.static_context, &b"|"[..], context].concat(),
+        }
+    }
+
+    /// Makes `context` the context of the process; returns the one before.
+    pub fn switch_context(&self, context: &[u8]) -> Vec<u8> {
+        let before = std::mem::replace(&mut *lock(&self.context), context.to_vec());
+        if before != context {
+            self.recorder.switch_context(self.full_context(context));
+            GENERATION.store(next_generation(), Ordering::Relaxed);
+        }
+        before
+    }
+
+    /// Makes `context` the calling thread's own (`None`: it follows the process's again); returns the
+    /// one before.
+    pub fn switch_own_context(&self, context: Option<&[u8]>) -> Option<Vec<u8>> {
+        OWN_CONTEXT.with_borrow_mut(|own| {
+            let before = own.0.take().map(|(name, _)| name);
+            let guard =
+                context.map(|name| (name.to_vec(), self.recorder.context(self.full_context(name))));
+            OWN_GENERATION.set(if guard.is_some() { next_generation() } else { 0 });
+            let change = u32::from(guard.is_some()).wrapping_sub(u32::from(before.is_some()));
+            OWN_CONTEXTS.fetch_add(change, Ordering::Relaxed);
+            own.0 = guard;
+            before
+        })
+    }
+}
+
+/// Sets from which count on lines are not reported again, as the contexts of the moment allow it.
+/// Returns whether that is later than before, so that what is not reported must be armed again.
+pub fn adapt_heat() -> bool {
+    let heat = if OWN_CONTEXTS.load(Ordering::Relaxed) != 0 { NEVER } else { HOT_COUNT };
+    HOT_AT.swap(heat, Ordering::Relaxed) < heat
+}
+
+/// Whether a line gets hot by running often in one context, and not by running at all.
+#[cfg(Py_3_12)]
+pub fn is_heat_by_context() -> bool {
+    HOT_AT.load(Ordering::Relaxed) != 1
+}
+
+/// In a forked child: only the forking thread is left.
+pub fn after_fork() {
+    OWN_CONTEXTS.store(u32::from(OWN_GENERATION.get() != 0), Ordering::Relaxed);
+    if let Some(session) = current() {
+        session.recorder.begin();
+    }
+}

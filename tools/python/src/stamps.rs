@@ -1,0 +1,97 @@
+//! What was seen in the current context: one number per line of each measured file.
+//!
+//! ```text
+//! stamp = generation << 5 | how often the line ran in that generation (at most 31)
+//! ```
+//!
+//! Each context has a generation of its own, so that a switch of contexts costs one addition, however
+//! many lines there are. The stamps lie in memory that a forked child finds zeroed: it sees every line
+//! as unseen, also after a raw `fork` that Python knows nothing of. Generations begin again after 2^27
+//! switches; a line would have to be last seen exactly that long ago to be missed.
+
+use std::io;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use hitlog::limits::LINE_MAX;
+use memmap2::{MmapMut, MmapOptions};
+
+/// Bits of a stamp that count.
+pub const COUNT_BITS: u32 = 5;
+/// The largest count; also the bits of a stamp that hold it.
+pub const COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;
+
+/// Stamps that are taken from the system at once, 256 KiB; a longer file gets a piece of its own.
+const PIECE_STAMPS: usize = 64 * 1024;
+/// Stamps of a file of which no longer line was seen yet.
+const FIRST_STAMPS: usize = 256;
+
+/// The stamps of one file; grows with the lines that are seen.
+///
+/// Only changed by a thread that holds the interpreter's lock.
+#[derive(Default)]
+pub struct Stamps {
+    first: AtomicPtr<AtomicU32>,
+    length: AtomicU32,
+}
+
+impl Stamps {
+    /// The stamp of `line`; `None` if there is no memory or no such line.
+    #[inline(always)]
+    pub fn get(&self, line: u32) -> Option<&AtomicU32> {
+        if line < self.length.load(Ordering::Relaxed) {
+            // SAFETY: `first` points to `length` stamps, which are never given back (see `grow`).
+            return Some(unsafe { &*self.first.load(Ordering::Relaxed).add(line as usize) });
+        }
+        self.grow(line)
+    }
+
+    #[cold]
+    fn grow(&self, line: u32) -> Option<&AtomicU32> {
+        if line > LINE_MAX {
+            return None;
+        }
+        let length = (line as usize + 1).next_power_of_two().max(FIRST_STAMPS);
+        let stamps = take(length).ok()?;
+        for known in 0..self.length.load(Ordering::Relaxed) {
+            let stamp = self.get(known)?.load(Ordering::Relaxed);
+            stamps[known as usize].store(stamp, Ordering::Relaxed);
+        }
+        self.first.store(stamps.as_ptr().cast_mut(), Ordering::Relaxed);
+        self.length.store(length as u32, Ordering::Relaxed);
+        stamps.get(line as usize)
+    }
+}
+
+/// What is left of the piece that was taken last.
+static REST: Mutex<&'static [AtomicU32]> = Mutex::new(&[]);
+
+/// Takes `length` stamps, for ever.
+fn take(length: usize) -> io::Result<&'static [AtomicU32]> {
+    if length > PIECE_STAMPS / 4 {
+        return piece(length);
+    }
+    let mut rest = REST.lock().unwrap_or_else(PoisonError::into_inner);
+    if rest.len() < length {
+        *rest = piece(PIECE_STAMPS)?;
+    }
+    let (taken, left) = rest.split_at(length);
+    *rest = left;
+    Ok(taken)
+}
+
+/// `length` zeros from the system, zero again in each forked child.
+fn piece(length: usize) -> io::Result<&'static [AtomicU32]> {
+    let pages: &'static MmapMut =
+        Box::leak(Box::new(MmapOptions::new().len(length * size_of::<AtomicU32>()).map_anon()?));
+    let start = pages.as_ptr();
+    // SAFETY: the range is exactly the private anonymous mapping just made; the advice changes what
+    // forked children see of it, nothing in this process.
+    let result = unsafe { libc::madvise(start.cast_mut().cast(), pages.len(), libc::MADV_WIPEONFORK) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping holds `length` zeroed and aligned numbers, is never unmapped, and is only
+    // reached through atomics.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU32>(), length) })
+}

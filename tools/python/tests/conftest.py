@@ -1,0 +1,81 @@
+"""Runs programs, recorded by hitlog or by coverage.py, and reads what they left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from logs import Hit, Log, all_hits, read_run
+
+TESTS = Path(__file__).parent
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without anything that a run or another tool put there."""
+    others = ("HITLOG", "COVERAGE", "COV_", "PYTEST", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    return {**kept, **more}
+
+
+@dataclass
+class Recording:
+    """A run directory, and the folder that is measured."""
+
+    folder: Path
+    directory: Path
+    run: dict[str, object] = field(default_factory=dict)
+
+    def begin(self, **run: object) -> None:
+        """Make the run directory, with ``run`` in its run.json."""
+        self.directory.mkdir(parents=True)
+        self.run = {"version": 1, "cwd": str(self.folder), "branch": False, "source": [], **run}
+        (self.directory / "run.json").write_text(json.dumps(self.run))
+
+    def python(
+        self, *arguments: str | Path, status: int = 0, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python in the folder, recorded, and check its exit status."""
+        if not self.directory.exists():
+            self.begin()
+        environment = clean_environment(HITLOG_RUN=str(self.directory), HITLOG_DEBUG="1", **more)
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+    def program(self, text: str, *arguments: str, status: int = 0, **more: str) -> list[Log]:
+        """Write a program into the folder, run it recorded, and read the logs of the run."""
+        path = self.folder / "program.py"
+        path.write_text(text)
+        self.python(path, *arguments, status=status, **more)
+        return self.logs()
+
+    def logs(self) -> list[Log]:
+        return read_run(self.directory)
+
+    def hits(self) -> set[Hit]:
+        return all_hits(self.logs())
+
+    def lines(self, context: str | None = None, name: str = "program.py") -> set[int]:
+        """The lines of a file that ran, in one context or in any."""
+        path = str(self.folder / name)
+        hits = self.hits()
+        return {line for c, file, line in hits if file == path and context in (None, c)}
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Recording(folder.resolve(), tmp_path / "run")

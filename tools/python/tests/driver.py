@@ -1,0 +1,45 @@
+"""Runs the cases of one program, each in a context of its own: ``driver.py TOOL PROGRAM [DATA FILE]``."""
+
+import importlib.util
+import os
+import sys
+
+
+def load(path):
+    name = os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(path, switch):
+    module = load(path)
+    for name in sorted(vars(module)):
+        if name.startswith("case_"):
+            function = getattr(module, name)
+            switch(name)
+            function()
+            switch("")
+
+
+def main(tool, path, data_file=None):
+    if tool == "hitlog":
+        from hitlog._contexts import switch
+
+        run(path, switch)
+        return
+    import coverage
+
+    recording = coverage.Coverage(
+        data_file=data_file, config_file=False, include=[os.path.dirname(path) + "/*"]
+    )
+    recording.start()
+    run(path, recording.switch_context)
+    recording.stop()
+    recording.save()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

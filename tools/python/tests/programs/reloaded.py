@@ -1,0 +1,9 @@
+value = 1
+
+
+def function():
+    return value
+
+
+def case_itself():
+    return function()

@@ -1,0 +1,209 @@
+"""Every child process records into a log of its own, however it was started and however it ends."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from conftest import Recording
+
+FORK = """\
+import os, signal, sys
+x = 1
+pid = os.fork()
+if pid == 0:
+    y = 2
+    def end():
+        {end}
+    end()
+    sys.exit(5)
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "clean"),
+    [
+        ("os._exit(3)", 3 << 8, True),
+        ("sys.exit(4)", 4 << 8, True),
+        ("pass", 5 << 8, True),
+        ("raise ValueError", 1 << 8, True),
+        ("os.kill(os.getpid(), signal.SIGKILL)", signal.SIGKILL, False),
+        ("os.kill(os.getpid(), signal.SIGTERM)", signal.SIGTERM, False),
+        ("os.execv('/bin/true', ['true'])", 0, True),
+    ],
+)
+def test_a_forked_child_keeps_its_lines(
+    recording: Recording, end: str, status: int, clean: bool
+) -> None:
+    logs = recording.program(FORK.format(end=end))
+    assert len(logs) == 2
+    child = next(log for log in logs if (5 in {line for _, _, line in log.hits}))
+    lines = {line for _, _, line in child.hits}
+    assert lines >= {4, 5, 6, 7, 8}
+    assert child.is_clean == clean
+    if clean and "exec" not in end:
+        assert child.exit_code == status >> 8
+    assert {1, 2, 3, 4, 10} <= recording.lines()
+
+
+def test_a_child_of_a_child(recording: Recording) -> None:
+    logs = recording.program(
+        "import os\n"
+        "def work():\n"
+        "    return 1\n"
+        "if os.fork() == 0:\n"
+        "    work()\n"
+        "    if os.fork() == 0:\n"
+        "        work()\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "work()\n"
+    )
+    assert len(logs) == 3
+    # Each log stands alone: what ran in its process is in it, although its parent has it too.
+    for log in logs:
+        assert 3 in {line for _, _, line in log.hits}
+        assert log.is_clean
+
+
+def test_a_child_that_runs_nothing_is_counted(recording: Recording) -> None:
+    logs = recording.program("import os\nos.fork() or os._exit(0)\nos.wait()\n")
+    assert [log.is_clean for log in logs] == [True, True]
+
+
+def test_lines_seen_often_by_the_parent_are_seen_by_the_child(recording: Recording) -> None:
+    program = (
+        "import os, hitlog\n"
+        "def work():\n"
+        "    for n in range(1000):\n"
+        "        n += 1\n"
+        "{0}\n"
+        "work()\n"
+        "if os.fork() == 0:\n"
+        "    work()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    for before in ("pass", "hitlog.context('c').__enter__()"):
+        logs = recording.program(program.format(before))
+        for log in logs[-2:]:
+            assert {3, 4} <= {line for _, _, line in log.hits}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("end", ["pass", "sys.exit(3)", "os._exit(3)", "os.kill(os.getpid(), 9)"])
+def test_multiprocessing(recording: Recording, method: str, end: str) -> None:
+    recording.program(
+        "import multiprocessing, os, sys\n"
+        "def work():\n"
+        "    x = 1\n"
+        f"    {end}\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context('{method}')\n"
+        "    process = context.Process(target=work)\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    print(process.exitcode)\n"
+    )
+    child = [log for log in recording.logs() if 3 in {line for _, _, line in log.hits}]
+    assert len(child) == 1
+    assert 4 in {line for _, _, line in child[0].hits}
+    assert child[0].is_clean == ("kill" not in end)
+    assert child[0].exit_code == (None if "kill" in end else 3 if "3" in end else 0)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("way", ["with", "close", "executor"])
+def test_pools(recording: Recording, method: str, way: str) -> None:
+    ways = {
+        "with": "with context.Pool(2) as pool: print(pool.map(work, range(4)))",
+        "close": "pool = context.Pool(2); print(pool.map(work, range(4))); pool.close(); pool.join()",
+        "executor": "with ProcessPoolExecutor(2, context) as pool: print(list(pool.map(work, range(4))))",
+    }
+    recording.program(
+        "import multiprocessing\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "def work(n):\n"
+        "    m = n + 1\n"
+        "    return m\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context('{method}')\n"
+        f"    {ways[way]}\n"
+    )
+    assert recording.lines() == set(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "subprocess.run([sys.executable, 'child.py'], check=True)",
+        "subprocess.run([sys.executable, 'child.py'], check=True, preexec_fn=lambda: None)",
+        "assert os.system(f'{sys.executable} child.py') == 0",
+        "os.waitpid(os.posix_spawn(sys.executable, [sys.executable, 'child.py'], os.environ), 0)",
+        "subprocess.check_output(f'{sys.executable} child.py', shell=True)",
+    ],
+)
+def test_programs_that_are_started(recording: Recording, start: str) -> None:
+    (recording.folder / "child.py").write_text("x = 1\nimport os\nos._exit(0)\n")
+    recording.program(f"import os, subprocess, sys, hitlog\nwith hitlog.context('c'):\n    {start}\n")
+    assert recording.lines("c", "child.py") == {1, 2, 3}
+    assert recording.lines(context="", name="child.py") == set()
+
+
+def test_a_forked_child_inherits_the_context(recording: Recording) -> None:
+    recording.program(
+        "import os, hitlog\n"
+        "with hitlog.context('c'):\n"
+        "    if os.fork() == 0:\n"
+        "        x = 1\n"
+        "        os._exit(0)\n"
+        "os.wait()\n"
+    )
+    assert 4 in recording.lines("c")
+    assert 4 not in recording.lines("")
+
+
+def test_a_fork_that_python_knows_nothing_of(recording: Recording) -> None:
+    logs = recording.program(
+        "import ctypes, os, hitlog\n"
+        "def work():\n"
+        "    x = 1\n"
+        "with hitlog.context('c'):\n"
+        "    work()\n"
+        "    if ctypes.CDLL(None).fork() == 0:\n"
+        "        work()\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    assert len(logs) == 2
+    assert all(("c", str(recording.folder / "program.py"), 3) in log.hits for log in logs)
+
+
+def test_fork_in_a_thread_while_others_run(recording: Recording) -> None:
+    logs = recording.program(
+        "import os, threading\n"
+        "stop = False\n"
+        "def busy():\n"
+        "    n = 0\n"
+        "    while not stop:\n"
+        "        n += 1\n"
+        "def forking():\n"
+        "    for _ in range(10):\n"
+        "        if os.fork() == 0:\n"
+        "            x = 1\n"
+        "            os._exit(0)\n"
+        "        os.wait()\n"
+        "threads = [threading.Thread(target=busy) for _ in range(3)]\n"
+        "for thread in threads: thread.start()\n"
+        "forker = threading.Thread(target=forking)\n"
+        "forker.start()\n"
+        "forker.join()\n"
+        "stop = True\n"
+        "for thread in threads: thread.join()\n"
+    )
+    assert len(logs) == 11
+    assert sum(10 in {line for _, _, line in log.hits} for log in logs) == 10
+    assert all(log.is_clean for log in logs)

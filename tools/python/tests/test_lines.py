@@ -1,0 +1,96 @@
+"""The lines that hitlog records are those that coverage.py's C tracer records, per context."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TESTS, Recording, clean_environment
+from logs import Hit
+
+coverage = pytest.importorskip("coverage")
+
+
+def programs() -> list[str]:
+    """The programs that this Python can run; a name may end with the version it needs."""
+    found = []
+    for path in sorted((TESTS / "programs").glob("*.py")):
+        version = tuple(int(part) for part in path.stem.split("_")[1:])
+        if not version or sys.version_info >= version:
+            found.append(path.stem)
+    return found
+
+
+def coverage_hits(data_file: Path) -> set[Hit]:
+    data = coverage.CoverageData(str(data_file))
+    data.read()
+    hits = set()
+    for file in data.measured_files():
+        for line, contexts in data.contexts_by_lineno(file).items():
+            hits.update((context, file, line) for context in contexts)
+    return hits
+
+
+def with_coverage(folder: Path, program: Path) -> set[Hit]:
+    data_file = folder.parent / "coverage.data"
+    command = [sys.executable, str(TESTS / "driver.py"), "coverage", str(program), str(data_file)]
+    environment = clean_environment(COVERAGE_CORE="ctrace")
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=120)
+    return coverage_hits(data_file)
+
+
+@pytest.mark.parametrize("name", programs())
+def test_lines_are_those_of_coverage(recording: Recording, name: str) -> None:
+    shutil.copytree(TESTS / "programs", recording.folder, dirs_exist_ok=True)
+    program = recording.folder / f"{name}.py"
+    expected = with_coverage(recording.folder, program)
+    recording.python(TESTS / "driver.py", "hitlog", program)
+    hits = recording.hits()
+    assert len(expected) >= 5
+    assert sorted(hits - expected) == []
+    assert sorted(expected - hits) == []
+
+
+def test_a_line_counts_in_every_context_in_which_it_runs(recording: Recording) -> None:
+    recording.program(
+        "import hitlog\n"
+        "def work():\n"
+        "    for n in range(100):\n"
+        "        n += 1\n"
+        "for name in ('a', 'b', 'a', 'c'):\n"
+        "    context = hitlog.context(name)\n"
+        "    context.__enter__()\n"
+        "    work()\n"
+        "    context.__exit__(None, None, None)\n"
+        "work()\n"
+    )
+    for context in ("a", "b", "c"):
+        assert recording.lines(context) == {3, 4, 8, 9}
+    assert recording.lines("") == {1, 2, 3, 4, 5, 6, 7, 10}
+
+
+
+
+def test_threads_that_only_the_system_knows_are_recorded(recording: Recording) -> None:
+    """coverage.py sees none of these, since nothing but `threading` tells it of threads."""
+    recording.program(
+        "import _thread\n"
+        "def work(lock, *extra, **named):\n"
+        "    n = len(extra) + len(named)\n"
+        "    lock.release()\n"
+        "lock = _thread.allocate_lock()\n"
+        "for more in ((), ({'a': 1},)):\n"
+        "    lock.acquire()\n"
+        "    _thread.start_new_thread(work, (lock, 1), *more)\n"
+        "lock.acquire()\n"
+        "try:\n"
+        "    _thread.start_new_thread(1, ())\n"
+        "except TypeError:\n"
+        "    pass\n"
+        "else:\n"
+        "    raise AssertionError\n"
+    )
+    assert recording.lines() == set(range(1, 14))

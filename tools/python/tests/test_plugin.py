@@ -1,0 +1,288 @@
+"""`pytest --hitlog`: contexts, workers, what is written and what is printed."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import clean_environment
+
+HELPERS = """
+def helper(n):
+    return n + 1
+
+def at_setup():
+    return 1
+
+def at_teardown():
+    return 2
+"""
+
+TESTS = """
+import os, signal, subprocess, sys
+import pytest
+import helpers
+
+@pytest.fixture
+def resource():
+    helpers.at_setup()
+    yield 1
+    helpers.at_teardown()
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_param(n):
+    assert helpers.helper(n) == n + 1
+
+class TestClass:
+    def test_resource(self, resource):
+        assert resource == 1
+
+def test_child():
+    subprocess.run([sys.executable, "-c", "import helpers; helpers.helper(1)"], check=True)
+
+def test_last():
+    pass
+"""
+
+Context = str
+
+
+@dataclass
+class Suite:
+    """A folder with tests, and what a recorded run of them left."""
+
+    folder: Path
+
+    def write(self, **files: str) -> None:
+        for name, text in files.items():
+            (self.folder / f"{name}.py").write_text(text)
+
+    def pytest(self, *arguments: str, status: int = 0, **more: str) -> str:
+        return self.run("-m", "pytest", "-p", "no:cacheprovider", *arguments, status=status, **more)
+
+    def run(self, *arguments: str, status: int = 0, **more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=clean_environment(HITLOG_DEBUG="1", **more),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def query(self, sql: str, file: str = "hitlog.db") -> list[tuple[object, ...]]:
+        connection = sqlite3.connect(f"file:{self.folder / file}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def contexts(self, name: str, line: int) -> set[str]:
+        """The contexts in which a line ran."""
+        path = str(self.folder / name)
+        rows = self.query(f"select context from hitlog_line where path = '{path}' and line = {line}")
+        return {str(row[0]) for row in rows}
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    suite = Suite(tmp_path.resolve())
+    suite.write(helpers=HELPERS, test_it=TESTS)
+    return suite
+
+
+def assert_contexts(suite: Suite) -> None:
+    params = {f"test_it.py::test_param[{n}]|run" for n in (1, 2)}
+    assert suite.contexts("helpers.py", 3) == params | {"test_it.py::test_child|run"}
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::TestClass::test_resource|setup"}
+    assert suite.contexts("helpers.py", 9) == {"test_it.py::TestClass::test_resource|teardown"}
+    assert suite.contexts("test_it.py", 24) == {"test_it.py::test_last|run"}
+    assert suite.contexts("helpers.py", 2) == {"", "test_it.py::test_child|run"}
+
+
+@pytest.mark.parametrize("workers", [["-p", "no:xdist"], [], ["-n", "2"], ["-n", "1", "--dist=loadfile"]])
+def test_contexts(suite: Suite, workers: list[str]) -> None:
+    output = suite.pytest("--hitlog", *workers)
+    assert_contexts(suite)
+    assert " hitlog " in output
+    states = suite.query("select state, count(*) from hitlog_log group by state")
+    workers_there = int(workers[1]) if "-n" in workers else 0
+    assert states == [("clean", 2 + workers_there)]
+    assert len(list((suite.folder / ".hitlog").glob("20*"))) == 1
+
+
+def test_without_the_option_nothing_happens(suite: Suite) -> None:
+    output = suite.pytest()
+    assert "= hitlog =" not in output
+    assert not (suite.folder / ".hitlog").exists()
+    assert not (suite.folder / "hitlog.db").exists()
+
+
+def test_under_hitlog_run_contexts_need_no_option(suite: Suite) -> None:
+    output = suite.run("-m", "hitlog", "run", "-o", "x.db", "--", sys.executable, "-m", "pytest", "-n", "2")
+    (suite.folder / "x.db").rename(suite.folder / "hitlog.db")
+    assert_contexts(suite)
+    assert "= hitlog =" not in output
+
+
+def test_the_option_does_nothing_in_a_run(suite: Suite) -> None:
+    command = [sys.executable, "-m", "pytest", "--hitlog", "--hitlog-output", "y.db"]
+    suite.run("-m", "hitlog", "run", "--", *command)
+    assert_contexts(suite)
+    assert not (suite.folder / "y.db").exists()
+    assert len(list((suite.folder / ".hitlog").glob("20*"))) == 1
+
+
+def test_static_context_comes_first(suite: Suite) -> None:
+    command = [sys.executable, "-m", "pytest", "-k", "test_last or test_child"]
+    suite.run("-m", "hitlog", "run", "--context", "nightly", "--", *command)
+    assert suite.contexts("test_it.py", 24) == {"nightly|test_it.py::test_last|run"}
+    assert suite.contexts("helpers.py", 3) == {"nightly|test_it.py::test_child|run"}
+    assert suite.contexts("test_it.py", 2) == {"nightly"}
+
+
+def test_output_and_source(suite: Suite) -> None:
+    suite.pytest("--hitlog", "--hitlog-output", "other.db", "--hitlog-source", "helpers")
+    files = suite.query("select path from file", "other.db")
+    assert files == [(str(suite.folder / "helpers.py"),)]
+    assert not (suite.folder / "hitlog.db").exists()
+
+
+def test_a_failing_suite_keeps_its_status(suite: Suite) -> None:
+    suite.write(test_fail="def test_fail():\n    assert 0\n")
+    output = suite.pytest("--hitlog", status=1)
+    assert "1 failed" in output
+    exit_codes = suite.query("select exit_code from hitlog_log where argv like '%hitlog%'")
+    assert (1,) in exit_codes
+
+
+def test_usage_errors_are_pytests(suite: Suite) -> None:
+    assert "nosuchoption" in suite.pytest("--hitlog", "--nosuchoption", status=4)
+
+
+def test_a_run_directory_that_cannot_be_made_is_told(suite: Suite) -> None:
+    (suite.folder / ".hitlog").write_text("a file is in the way")
+    output = suite.pytest("--hitlog")
+    assert "5 passed" in output
+    assert "nothing was recorded" in output
+
+
+def test_the_environment_is_as_before(suite: Suite) -> None:
+    suite.write(
+        outer="import os, pytest, sys\n"
+        "before = dict(os.environ)\n"
+        "assert pytest.main(['--hitlog', '-q', 'test_it.py']) == 0\n"
+        "after = dict(os.environ)\n"
+        "after.pop('PYTEST_VERSION', None)\n"
+        "assert after == before, set(after) ^ set(before)\n"
+        "import hitlog\n"
+        "assert not hitlog.is_recording()\n"
+        "assert pytest.main(['--hitlog', '-q', 'test_it.py']) == 0\n"
+    )
+    suite.run("outer.py")
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::TestClass::test_resource|setup"}
+    assert len(list((suite.folder / ".hitlog").glob("20*"))) == 2
+
+
+KILLER = """
+import os, signal, time
+import helpers
+
+def test_before():
+    helpers.helper(1)
+
+def test_killed():
+    helpers.at_setup()
+    {end}
+
+def test_after():
+    helpers.at_teardown()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "cut"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "cut"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "cut"),
+        ("os._exit(3)", "clean"),
+    ],
+)
+def test_a_worker_that_ends_early_loses_nothing(suite: Suite, end: str, state: str) -> None:
+    suite.write(test_it=KILLER.format(end=end))
+    output = suite.pytest("--hitlog", "-n", "1", status=1)
+    assert suite.contexts("helpers.py", 3) == {"test_it.py::test_before|run"}
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::test_killed|run"}
+    assert suite.contexts("helpers.py", 9) == {"test_it.py::test_after|run"}
+    states = dict(suite.query("select state, count(*) from hitlog_log group by state"))
+    assert states == ({"clean": 2, "cut": 1} if state == "cut" else {"clean": 3})
+    if state == "cut":
+        last = suite.query("select last_context from hitlog_log where state = 'cut'")
+        assert last == [("test_it.py::test_killed|run",)]
+        assert "test_it.py::test_killed" in output
+    else:
+        assert (3,) in suite.query("select exit_code from hitlog_log")
+
+
+def test_a_killed_run_can_be_compacted_later(suite: Suite) -> None:
+    suite.write(test_it=KILLER.format(end="os.kill(os.getpid(), signal.SIGKILL)"))
+    suite.pytest("--hitlog", "-p", "no:xdist", status=-9)
+    suite.run("-m", "hitlog", "compact")
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::test_killed|run"}
+    assert suite.query("select state from hitlog_log") == [("cut",)]
+
+
+def test_beside_pytest_cov(suite: Suite) -> None:
+    pytest.importorskip("pytest_cov")
+    if sys.version_info < (3, 12):
+        pytest.skip("before 3.12 only one tool at a time can trace a thread")
+    output = suite.pytest("--hitlog", "--cov=.", "--cov-context=test")
+    assert_contexts(suite)
+    assert "helpers.py" in output
+
+
+def test_pytest_inside_of_pytest(suite: Suite) -> None:
+    suite.write(
+        conftest="pytest_plugins = ['pytester']\n",
+        test_it="import helpers\n"
+        "def test_outer(pytester):\n"
+        "    helpers.helper(1)\n"
+        "    pytester.makepyfile('def test_inner(): pass')\n"
+        "    pytester.inline_run()\n"
+        "    helpers.at_setup()\n",
+    )
+    suite.pytest("--hitlog")
+    assert suite.contexts("helpers.py", 3) == {"test_it.py::test_outer|run"}
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::test_outer|run"}
+
+
+def test_kinds_of_tests(suite: Suite) -> None:
+    suite.write(
+        test_it="import unittest, helpers\n"
+        "class Case(unittest.TestCase):\n"
+        "    def setUp(self): helpers.at_setup()\n"
+        "    def test_unit(self):\n"
+        "        helpers.helper(1)\n"
+        "    def tearDown(self): helpers.at_teardown()\n"
+        "def documented():\n"
+        "    '''\n"
+        "    >>> helpers.helper(2)\n"
+        "    3\n"
+        "    '''\n"
+        "def test_after_doctest(): helpers.helper(3)\n"
+    )
+    suite.pytest("--hitlog", "--doctest-modules")
+    assert suite.contexts("helpers.py", 3) == {
+        "test_it.py::Case::test_unit|run",
+        "test_it.py::test_it.documented|run",
+        "test_it.py::test_after_doctest|run",
+    }
+    # unittest's own fixtures run as part of the test.
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::Case::test_unit|run"}
