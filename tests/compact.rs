@@ -417,7 +417,7 @@ fn varied_logs(run: &Path, has_arcs: bool) -> Vec<PathBuf> {
         let name = log.name(NameSpace::Sample, "rss") as u16;
         log.push(Record::FileFacts { file, size: u64::from(pid), mtime_ns: 5 });
         log.push(Record::Sample { name, context, time_ns: MONOTONIC_START_NS, value: u64::from(pid) });
-        if pid % 2 == 0 {
+        if pid.is_multiple_of(2) {
             log.end(EndReason::Closed, Some(0));
         }
         log

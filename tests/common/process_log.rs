@@ -56,7 +56,10 @@ impl ProcessLog {
         }
         let id = 1 + self.names.keys().filter(|(of, _)| *of == space).count() as u32;
         self.names.insert((space, name.to_vec()), id);
-        let chunks: Vec<&[u8]> = name.chunks(NAME_CHUNK_BYTES).collect();
+        let mut chunks: Vec<&[u8]> = name.chunks(NAME_CHUNK_BYTES).collect();
+        if name.is_empty() {
+            chunks.push(name);
+        }
         for (index, chunk) in chunks.iter().enumerate() {
             let last = index + 1 == chunks.len();
             let chunk = NameChunk::new(chunk);
