@@ -17,6 +17,20 @@ fn in_memory() -> Recorder {
     Recorder::with_storage(Box::new(open), Vec::new(), "memory".into()).expect("a log")
 }
 
+/// A log in memory with room for all that a bench can ask for, for what is not about growth.
+fn recorder_and_files(count: usize) -> (Recorder, Vec<hitlog::FileId>) {
+    let recorder = in_memory();
+    let files: Vec<_> = (0..count).map(|number| recorder.file(format!("{number}.py"))).collect();
+    files.iter().for_each(|file| recorder.line(*file, BATCH + 1));
+    (recorder, files)
+}
+
+/// Lines that change the file each time: a function of one file that calls those of others.
+fn fill_in_turn((recorder, files): &mut (Recorder, Vec<hitlog::FileId>)) {
+    let in_turn = files.iter().cycle();
+    (1..=BATCH).zip(in_turn).for_each(|(line, file)| recorder.line(*file, black_box(line)));
+}
+
 fn fill(recorder: &mut Recorder) {
     let file = recorder.file("a.py");
     (1..=BATCH).for_each(|line| recorder.line(file, black_box(line)));
@@ -33,6 +47,9 @@ fn append(criterion: &mut Criterion) {
     });
     group.bench_function("line, into memory already touched", |bencher| {
         bencher.iter_batched_ref(in_memory, fill, BatchSize::PerIteration);
+    });
+    group.bench_function("line, eight files in turn", |bencher| {
+        bencher.iter_batched_ref(|| recorder_and_files(8), fill_in_turn, BatchSize::PerIteration);
     });
     group.bench_function("line, growth and page faults included", |bencher| {
         let open = || {
@@ -63,7 +80,7 @@ fn hot(criterion: &mut Criterion) {
     let file = recorder.file("a.py");
     let mut group = criterion.benchmark_group("hot");
     group.bench_function("line seen before", |bencher| {
-        bencher.iter(|| recorder.line(file, black_box(7)))
+        bencher.iter(|| recorder.line(file, black_box(7)));
     });
     let mut number = 0;
     group.bench_function("context switch", |bencher| {
@@ -77,12 +94,19 @@ fn hot(criterion: &mut Criterion) {
 
 fn session(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = directory.path().join("run");
+    // Logs that stay would be memory that the machine never used before: they cost more than the session.
+    let tidy = || {
+        let _ = std::fs::remove_dir_all(&run);
+        std::fs::create_dir(&run).expect("a run directory");
+    };
     criterion.bench_function("session of 100 records", |bencher| {
-        bencher.iter(|| {
-            let recorder = Recorder::open(directory.path()).expect("a log");
+        let session = |()| {
+            let recorder = Recorder::open(&run).expect("a log");
             let file = recorder.file("a.py");
             (1..=100).for_each(|line| recorder.line(file, line));
-        });
+        };
+        bencher.iter_batched(tidy, session, BatchSize::PerIteration);
     });
 }
 

@@ -18,6 +18,9 @@ pub mod format;
 pub mod limits;
 pub mod run_directory;
 
+#[cfg(any(feature = "recorder", feature = "reader"))]
+mod process_identity;
+
 #[cfg(feature = "recorder")]
 pub mod storage;
 #[cfg(feature = "recorder")]

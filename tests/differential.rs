@@ -3,7 +3,7 @@
 //!
 //! `HITLOG_DIFFERENTIAL_LOGS=20000` sets how many; `HITLOG_DIFFERENTIAL_SEED=...` repeats a run, whose
 //! seed every failure names.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "recorder"))]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the seed, and why a test was skipped
 
 mod log_builder;
@@ -335,6 +335,49 @@ fn is_python_there() -> bool {
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// A run directory with what two threads recorded: one log with a trailer, or without.
+fn recorded(folder: &Path, is_ended: bool) -> PathBuf {
+    let recorder = hitlog::Recorder::open(folder).unwrap();
+    let record = |name: &str| {
+        let _context = recorder.context(name);
+        let file = recorder.file(format!("src/{name}.rs"));
+        (1..3000).for_each(|line| recorder.line(file, line));
+        recorder.arc(file, -1, 7);
+        recorder.sample("lines", 2999);
+    };
+    recorder.switch_context("whole run");
+    std::thread::scope(|scope| {
+        scope.spawn(|| record("a context with a name longer than one record"));
+        record("b");
+    });
+    if is_ended {
+        recorder.end(EndReason::Closed, Some(0));
+    }
+    let entry = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    // A copy: this process has the log itself locked, and is alive.
+    let copy = folder.join(entry.file_name()).with_extension("copy");
+    std::fs::copy(entry.path(), &copy).unwrap();
+    copy
+}
+
+#[test]
+fn two_readers_agree_on_what_the_recorder_writes() {
+    if !is_python_there() {
+        eprintln!("skipped: there is no python3 of version 3.9 or later here");
+        return;
+    }
+    for (is_ended, state) in [(true, "clean"), (false, "cut")] {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [recorded(folder.path(), is_ended)];
+        let (ours, theirs) = (dump_of(&paths), spec_reader_of(&paths));
+        assert_eq!(ours.logs, theirs.logs);
+        let summary: serde_json::Value = serde_json::from_str(ours.logs[0].last().unwrap()).unwrap();
+        assert_eq!((&summary["state"], &summary["whole"]), (&state.into(), &true.into()), "{summary}");
+        assert_eq!((&summary["lines"], &summary["arcs"]), (&5998.into(), &2.into()), "{summary}");
+        assert_eq!(summary["last_context"]["name"], "whole run", "{summary}");
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ fn a_full_disk_stops_the_recording_and_nothing_else() {
         let mut lossy = 0;
         for path in logs(disk.path()) {
             lossy += check(&Content::read(&path), kib);
+            let size = path.metadata().unwrap().len();
+            assert_eq!(size % (64 * 1024), 0, "{kib} KiB: what did not fit as a block is given back");
         }
         let told = statuses.iter().filter(|status| **status == 1).count();
         assert_eq!(lossy, told, "{kib} KiB: each loss is told in its log");

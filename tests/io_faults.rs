@@ -29,6 +29,8 @@ const LINES: u32 = 12_000;
 /// Which operation fails, and how.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
+    /// Whether records are stored through memory, or each is an operation of its own.
+    in_memory: bool,
     nth: i64,
     errno: i32,
     for_ever: bool,
@@ -50,6 +52,7 @@ impl Countdown {
 }
 
 struct Faulty {
+    plan: Plan,
     memory: Arc<Memory>,
     countdown: Arc<Countdown>,
 }
@@ -69,8 +72,15 @@ impl Storage for Faulty {
         self.memory.write(offset, bytes)
     }
 
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()> {
+        if !self.plan.in_memory {
+            self.countdown.next()?;
+        }
+        self.memory.store(slot, sealed)
+    }
+
     fn cells(&self) -> Option<NonNull<SlotCell>> {
-        self.memory.cells()
+        self.memory.cells().filter(|_| self.plan.in_memory)
     }
 
     fn sync(&self, length: u64) -> io::Result<()> {
@@ -92,7 +102,7 @@ fn survive(plan: Plan) -> bool {
         of_storage.next()?;
         let memory = Arc::new(Memory::new(40_000, u64::MAX));
         *place.lock().unwrap() = Some(Arc::clone(&memory));
-        Ok(Box::new(Faulty { memory, countdown: Arc::clone(&of_storage) }))
+        Ok(Box::new(Faulty { plan, memory, countdown: Arc::clone(&of_storage) }))
     };
     match Recorder::with_storage(Box::new(open), b"run".to_vec(), "faulty".into()) {
         Err(error) => {
@@ -137,10 +147,21 @@ fn the_host_survives_every_fault_and_every_loss_is_counted() {
     for errno in ERRORS {
         for for_ever in [false, true] {
             let mut nth = 1;
-            while survive(Plan { nth, errno, for_ever }) {
+            while survive(Plan { in_memory: true, nth, errno, for_ever }) {
                 nth += 1;
             }
             assert!(nth > 100, "only {nth} operations were there to fail");
+        }
+    }
+}
+
+#[test]
+fn without_memory_the_same_holds_for_every_record() {
+    for errno in [libc::ENOSPC, libc::EIO] {
+        for for_ever in [false, true] {
+            for nth in (1..60).chain((60..13_000).step_by(731)) {
+                survive(Plan { in_memory: false, nth, errno, for_ever });
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use hitlog::Recorder;
 use hitlog::format::{HEADER_SIZE, LogId, RECORD_SIZE, Slot, classify, place, slot_words};
-use hitlog::storage::Storage;
 use hitlog::storage::memory::Memory;
+use hitlog::storage::{SlotCell, Storage};
 
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
@@ -91,24 +91,64 @@ impl History {
 /// A recorder at work on a log in memory.
 struct Bench {
     recorder: Recorder,
-    memory: Arc<Memory>,
+    disk: Arc<Disk>,
     log_id: LogId,
 }
 
+/// A log in memory that remembers what it was when it was last synced.
+struct Disk {
+    memory: Memory,
+    synced: Mutex<Vec<u8>>,
+}
+
+impl Storage for Disk {
+    fn capacity(&self) -> u64 {
+        self.memory.capacity()
+    }
+
+    fn extend(&self, from: u64, to: u64) -> std::io::Result<()> {
+        self.memory.extend(from, to)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.memory.write(offset, bytes)
+    }
+
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> std::io::Result<()> {
+        self.memory.store(slot, sealed)
+    }
+
+    fn cells(&self) -> Option<std::ptr::NonNull<SlotCell>> {
+        self.memory.cells()
+    }
+
+    fn sync(&self, length: u64) -> std::io::Result<()> {
+        let mut synced = self.memory.to_bytes();
+        synced.truncate(length as usize);
+        *self.synced.lock().unwrap() = synced;
+        Ok(())
+    }
+
+    fn discard(&self) {
+        self.memory.discard();
+    }
+}
+
 /// A log in memory and its identity.
-type Made = (Arc<Memory>, LogId);
+type Made = (Arc<Disk>, LogId);
 
 fn bench() -> Bench {
     let made: Arc<Mutex<Option<Made>>> = Arc::default();
     let place_of = Arc::clone(&made);
     let open = move |_pid: u32, log_id: &LogId| -> std::io::Result<Box<dyn Storage>> {
-        let memory = Arc::new(Memory::new(SLOTS, u64::MAX));
-        *place_of.lock().unwrap() = Some((Arc::clone(&memory), *log_id));
-        Ok(Box::new(memory))
+        let disk = Disk { memory: Memory::new(SLOTS, u64::MAX), synced: Mutex::default() };
+        let disk = Arc::new(disk);
+        *place_of.lock().unwrap() = Some((Arc::clone(&disk), *log_id));
+        Ok(Box::new(disk))
     };
     let recorder = Recorder::with_storage(Box::new(open), b"run".to_vec(), "memory".into()).unwrap();
-    let (memory, log_id) = made.lock().unwrap().take().unwrap();
-    Bench { recorder, memory, log_id }
+    let (disk, log_id) = made.lock().unwrap().take().unwrap();
+    Bench { recorder, disk, log_id }
 }
 
 #[test]
@@ -119,7 +159,7 @@ fn nothing_wrong_is_accepted_and_what_was_synced_is_there() {
     let mut checked = 0;
     while checked < states {
         let bench = bench();
-        let mut history = History { synced: Vec::new(), versions: vec![bench.memory.to_bytes()] };
+        let mut history = History { synced: Vec::new(), versions: vec![bench.disk.memory.to_bytes()] };
         let mut line = 0;
         for _ in 0..12 {
             for _ in 0..random.below(200) {
@@ -130,9 +170,13 @@ fn nothing_wrong_is_accepted_and_what_was_synced_is_there() {
                 let file = bench.recorder.file(format!("src/module_{}.py", random.below(9)));
                 bench.recorder.line(file, line);
             }
-            match random.below(4) {
-                0 => history.sync(bench.memory.to_bytes()),
-                _ => history.note(bench.memory.to_bytes()),
+            if random.below(4) == 0 {
+                bench.recorder.sync().unwrap();
+                history.sync(bench.disk.synced.lock().unwrap().clone());
+                // What returned from an append before a sync that returned is on the medium.
+                assert_eq!(history.now(), bench.disk.memory.to_bytes(), "seed {seed}");
+            } else {
+                history.note(bench.disk.memory.to_bytes());
             }
             for _ in 0..40 {
                 let (image, swapped) = history.crash(&mut random);

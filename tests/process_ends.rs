@@ -295,6 +295,86 @@ fn a_file_size_limit_raises_no_signal() {
 }
 
 #[test]
+fn a_host_without_stderr_does_not_write_into_its_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = fork(|| {
+        // SAFETY: this child does without stdin, stdout and stderr; that is the point.
+        (0..3).for_each(|descriptor| assert_eq!(unsafe { libc::close(descriptor) }, 0));
+        let recorder = Recorder::open(directory.path()).unwrap();
+        for descriptor in 0..3 {
+            // SAFETY: a valid buffer; the descriptor is closed, so nothing may be written.
+            unsafe { libc::write(descriptor, [b'!'; 9000].as_ptr().cast(), 9000) };
+        }
+        let file = recorder.file("a");
+        (1..=1000).for_each(|line| recorder.line(file, line));
+    });
+    assert_eq!(wait(child), 0);
+    let content = only_log(directory.path());
+    content.assert_whole();
+    assert_eq!(content.lines().len(), 1000);
+}
+
+#[test]
+fn a_loss_is_told_also_where_nothing_can_be_written_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = fork(|| {
+        let recorder = Recorder::open(directory.path()).unwrap();
+        let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a valid limit, for this child only.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+        let file = recorder.file("a");
+        (1..=50_000).for_each(|line| recorder.line(file, line));
+        assert!(recorder.lost() > 40_000);
+    });
+    assert_eq!(wait(child), 0);
+    let content = only_log(directory.path());
+    content.assert_whole();
+    let Some(Record::Trailer { lost, .. }) = content.trailers().first().copied() else {
+        panic!("a clean end has a trailer")
+    };
+    assert_eq!(content.lines().len() + lost as usize, 50_000);
+}
+
+#[test]
+fn a_limited_address_space_is_left_to_the_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = fork(|| {
+        let limit = libc::rlimit { rlim_cur: 20 << 30, rlim_max: 20 << 30 };
+        // SAFETY: a valid limit, for this child only.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let recorder = Recorder::open(directory.path()).unwrap();
+        (1..=10_000).for_each(|line| recorder.line(recorder.file("a"), line));
+        assert_eq!(recorder.lost(), 0);
+        // The host's own, which would not fit beside a reserve of 16 GiB.
+        MmapMut::map_anon(8 << 30).unwrap();
+    });
+    assert_eq!(wait(child), 0);
+    assert_eq!(only_log(directory.path()).lines().len(), 10_000);
+}
+
+#[test]
+fn a_child_lets_go_of_its_parents_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    recorder.line(recorder.file("a"), 1);
+    let log = logs(directory.path())[0].clone();
+    let mapped = |log: &std::path::Path| {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.contains(log.to_str().unwrap())
+    };
+    let opened = |log: &std::path::Path| {
+        let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+        entries.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == log))
+    };
+    assert!(mapped(&log) && opened(&log), "the parent has it");
+    let child = fork(|| {
+        recorder.line(recorder.file("a"), 2);
+        assert!(!mapped(&log) && !opened(&log));
+    });
+    assert_eq!(wait(child), 0);
+}
+
+#[test]
 fn a_log_that_is_deleted_does_not_disturb_its_writer() {
     let directory = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(directory.path()).unwrap();

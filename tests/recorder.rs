@@ -151,9 +151,9 @@ fn many_short_threads_share_blocks() {
     let (directory, content) = in_run(|recorder| {
         let file = recorder.file("a");
         for line in 1..=1000 {
-            std::thread::scope(|scope| {
-                scope.spawn(move || recorder.line(file, line));
-            });
+            // Joined, not only left by its scope: a thread gives its block back at its very end.
+            let recorder = recorder.clone();
+            std::thread::spawn(move || recorder.line(file, line)).join().unwrap();
         }
     });
     assert_eq!(content.lines().len(), 1000);
@@ -349,4 +349,132 @@ fn logs_are_private() {
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&run), 0o700);
     assert_eq!(mode(&logs(&run)[0]), 0o600);
+}
+
+#[test]
+fn an_end_after_another_threads_records_counts_them() {
+    let (_directory, content) = in_run(|recorder| {
+        let file = recorder.file("a");
+        recorder.line(file, 1);
+        let (to_thread, of_thread) = std::sync::mpsc::channel();
+        let (to_main, of_main) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                recorder.line(file, 2);
+                to_main.send(()).unwrap();
+                of_thread.recv().unwrap();
+                (3..1000).for_each(|line| recorder.line(file, line));
+                to_main.send(()).unwrap();
+                of_thread.recv().unwrap();
+            });
+            of_main.recv().unwrap();
+            recorder.end(EndReason::Exec, None);
+            to_thread.send(()).unwrap();
+            of_main.recv().unwrap();
+            recorder.end(EndReason::Closed, Some(3));
+            to_thread.send(()).unwrap();
+        });
+    });
+    let last = content.trailers().into_iter().max_by_key(|trailer| match trailer {
+        Record::Trailer { time_ns, .. } => *time_ns,
+        _ => 0,
+    });
+    let Some(Record::Trailer { reason, exit_code, records, .. }) = last else { panic!() };
+    assert_eq!((reason, exit_code), (EndReason::Closed, Some(3)));
+    assert_eq!(records as usize, content.records.len() - content.trailers().len());
+}
+
+#[test]
+fn a_later_trailer_in_another_segment_counts_that_one() {
+    let slots_of_two_blocks = (2 * 64 - 8) * 1024 / 32;
+    for left_over in 1..140 {
+        let (recorder, made) = in_memory(slots_of_two_blocks, u64::MAX);
+        let file = recorder.file("a");
+        recorder.end(EndReason::Exec, None);
+        let room = slots_of_two_blocks as u32 - 36 - 2 - left_over;
+        (1..=room).for_each(|line| recorder.line(file, line));
+        drop(recorder);
+        for memory in made.lock().unwrap().iter() {
+            let content = Content::parse(&memory.to_bytes());
+            content.assert_whole();
+            let trailers = content.trailers();
+            let promised = trailers.iter().map(|trailer| match trailer {
+                Record::Trailer { records, .. } => *records as usize,
+                _ => 0,
+            });
+            let found = content.records.len() - trailers.len();
+            assert_eq!(promised.max(), Some(found), "{left_over} slots left over");
+        }
+    }
+}
+
+#[test]
+fn an_arc_outside_the_limits_hides_no_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let file = recorder.file("a");
+    recorder.arc(file, 5, i32::MIN);
+    recorder.line(file, 5);
+    assert_eq!(recorder.lost(), 1);
+    drop(recorder);
+    assert_eq!(only_log(directory.path()).lines(), BTreeSet::from([hit("", "a", 5)]));
+}
+
+#[test]
+fn a_files_size_and_time_are_taken_down() {
+    let source = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(source.path(), "print(1)\n").unwrap();
+    let (_directory, content) = in_run(|recorder| recorder.line(recorder.file(source.path()), 1));
+    let metadata = source.path().metadata().unwrap();
+    let modified = metadata.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let facts = Record::FileFacts { file: 1, size: 9, mtime_ns: modified.as_nanos() as i64 };
+    assert_eq!(content.count(|record| *record == facts), 2, "kept twice");
+}
+
+/// Records when its thread ends.
+struct AtTheEnd(Recorder, u32);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        self.0.line(self.0.file("late"), self.1);
+    }
+}
+
+thread_local! {
+    static AT_THE_END: std::cell::RefCell<Option<AtTheEnd>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn a_record_of_a_threads_last_moment_is_kept() {
+    let (directory, content) = in_run(|recorder| {
+        for line in 1..=300 {
+            let recorder = recorder.clone();
+            let thread = std::thread::spawn(move || {
+                AT_THE_END.set(Some(AtTheEnd(recorder.clone(), line)));
+                recorder.line(recorder.file("early"), line);
+            });
+            thread.join().unwrap();
+        }
+    });
+    assert_eq!(content.lines().len(), 600);
+    let size = std::fs::metadata(&logs(directory.path())[0]).unwrap().len();
+    assert!(size <= 1024 * 1024, "{size} bytes for 600 records");
+}
+
+#[test]
+fn a_segment_left_behind_is_told_the_contexts_again() {
+    let slots_of_two_blocks = (2 * 64 - 8) * 1024 / 32;
+    let (recorder, made) = in_memory(slots_of_two_blocks, u64::MAX);
+    recorder.switch_context("process");
+    let _own = recorder.context("own");
+    let file = recorder.file("a");
+    (1..=6000).for_each(|line| recorder.line(file, line));
+    let second = Content::parse(&made.lock().unwrap()[1].to_bytes());
+    let restated = second.records.iter().filter_map(|record| match record {
+        Record::ContextStart { context, inherited: true, .. } => Some(*context),
+        _ => None,
+    });
+    let names = second.names(NameSpace::Context);
+    let restated: BTreeSet<_> = restated.map(|context| names[&context].as_str()).collect();
+    assert_eq!(restated, BTreeSet::from(["own", "process"]));
 }

@@ -64,12 +64,12 @@ class NotReadableError(Exception):
 
 
 def shown(text: bytes) -> str:
-    """Text as it is shown: bytes that are not valid UTF-8 as ``\\xNN`` (section 1)."""
+    r"""Return text as it is shown: bytes that are not valid UTF-8 as ``\xNN`` (section 1)."""
     return text.decode("utf-8", "backslashreplace")
 
 
 def parse_copy(copy: bytes) -> Copy:
-    """The state of one copy of the header, and its fields if it is whole (section 3)."""
+    """Return the state of one copy of the header, and its fields if it is whole (section 3)."""
     if len(copy) < COPY_SIZE:
         return Copy("short", None)
     if copy[:8] != MAGIC:
@@ -90,7 +90,7 @@ def parse_copy(copy: bytes) -> Copy:
 
 
 def header_fields(copy: bytes, values: tuple[Any, ...], argv_cut: bool) -> JsonObject:
-    """The fields of a whole copy; ``log_id`` is not one that is printed with them."""
+    """Return the fields of a whole copy; ``log_id`` and ``raw`` are not printed with them."""
     log_id, parent, first, segment, pid, ppid, ticks, namespace, boot, wall, monotonic = values[5:16]
     texts = []
     at = TEXT_AT
@@ -122,7 +122,7 @@ def header_fields(copy: bytes, values: tuple[Any, ...], argv_cut: bool) -> JsonO
 
 
 def choose(first: Copy, second: Copy, name_id: bytes | None) -> tuple[Copy, list[str]]:
-    """The copy that counts, and the states of both (section 3)."""
+    """Return the copy that counts, and the states of both (section 3)."""
     states = [first.state, second.state]
     if first.fields is None or second.fields is None:
         return (first if second.fields is None else second), states
@@ -134,7 +134,7 @@ def choose(first: Copy, second: Copy, name_id: bytes | None) -> tuple[Copy, list
 
 
 def log_id_of_name(path: str) -> bytes | None:
-    """The log id in a file's name, if it is one of a log (section 2)."""
+    """Return the log id in a file's name, if it is one of a log (section 2)."""
     name = os.path.basename(path)
     found = re.fullmatch(r"([0-9]+)-([0-9a-f]{32})\.hitlog", name)
     if found is None or int(found[1]) > 0xFFFFFFFF:
@@ -143,7 +143,7 @@ def log_id_of_name(path: str) -> bytes | None:
 
 
 def is_writer_alive(path: str, header: JsonObject | None) -> bool:
-    """Section 8: the lock and the process decide."""
+    """Ask the lock and the process (section 8)."""
     process = process_state(header)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -161,7 +161,7 @@ def is_writer_alive(path: str, header: JsonObject | None) -> bool:
 
 
 def process_state(header: JsonObject | None) -> str:
-    """What is known of the process that the header names: unknown, gone or present."""
+    """Tell whether the process that the header names is unknown, gone or present."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             own_boot = file.read().strip().replace("-", "")
@@ -189,7 +189,7 @@ def process_state(header: JsonObject | None) -> str:
 
 
 def decode(kind: int, slot: bytes) -> JsonObject | None:
-    """The record of a slot with right checksum and place; None if out of range (section 5)."""
+    """Decode a slot with right checksum and place; None if out of range (section 5)."""
     flags = slot[1]
     aux = int.from_bytes(slot[2:4], "little")
     if kind == 0:
@@ -236,7 +236,7 @@ def decode(kind: int, slot: bytes) -> JsonObject | None:
 
 
 def decode_name(record: str, flags: int, index: int, slot: bytes) -> JsonObject | None:
-    """A chunk of a name. ``raw`` is not printed: ``text`` is its shown form."""
+    """Decode a chunk of a name. ``raw`` is not printed: ``text`` is its shown form."""
     length, last = flags & 0x7F, bool(flags & 0x80)
     number = int.from_bytes(slot[8:12], "little")
     highest = SAMPLE_NAME_ID_MAX if record == "sample_name" else NAME_ID_MAX
@@ -256,7 +256,7 @@ def decode_name(record: str, flags: int, index: int, slot: bytes) -> JsonObject 
 
 
 def decode_trailer(flags: int, aux: int, slot: bytes) -> JsonObject | None:
-    """An end of the log."""
+    """Decode an end of the log."""
     time_ns, records, lost = struct.unpack_from("<QQI", slot, 8)
     reason = flags & 0x0F
     if reason >= len(REASONS):
@@ -273,7 +273,7 @@ def decode_trailer(flags: int, aux: int, slot: bytes) -> JsonObject | None:
 
 
 def decode_context(kind: int, flags: int, slot: bytes) -> JsonObject | None:
-    """A start or a stop of a context."""
+    """Decode a start or a stop of a context."""
     time_ns, context, thread = struct.unpack_from("<QII", slot, 8)
     if context > NAME_ID_MAX:
         return None
@@ -294,7 +294,7 @@ class Log:
     log_id: bytes
     header: JsonObject | None
     states: list[str]
-    header_is_blank: bool
+    is_beginning_fine: bool
     alive: bool
 
     @property
@@ -314,7 +314,7 @@ class Log:
 
 
 def open_log(path: str) -> Log:
-    """Opens a log; NotReadableError if it is none, or one of another version."""
+    """Open a log; NotReadableError if it is none, or one of another version."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise NotReadableError("not a regular file")
@@ -332,11 +332,15 @@ def open_log(path: str) -> Log:
         raise NotReadableError(f"not a log (copies of the header: {states})")
     alive = is_writer_alive(path, header)
     size = os.fstat(descriptor).st_size
-    return Log(path, descriptor, size, log_id, header, states, not any(start), alive)
+    copies_fine = [
+        state == "whole" or not any(copy)
+        for state, copy in zip(states, (start[:COPY_SIZE], start[COPY_SIZE:]))
+    ]
+    return Log(path, descriptor, size, log_id, header, states, all(copies_fine), alive)
 
 
 def classify(log: Log, number: int, slot: bytes) -> JsonObject | None:
-    """What a slot holds; None if it is simply blank (section 4)."""
+    """Tell what a slot holds; None if it is simply blank (section 4)."""
     if not any(slot):
         return None
     place = int.from_bytes(slot[4:8], "little")
@@ -351,7 +355,7 @@ def classify(log: Log, number: int, slot: bytes) -> JsonObject | None:
 
 
 def read_or_nothing(log: Log, offset: int, size: int) -> bytes:
-    """The bytes at an offset, as far as they can be read; none if the medium fails."""
+    """Return the bytes at an offset, as far as they can be read; none if the medium fails."""
     try:
         return os.pread(log.descriptor, size, offset)
     except OSError as error:
@@ -361,7 +365,7 @@ def read_or_nothing(log: Log, offset: int, size: int) -> bytes:
 
 
 def next_data(log: Log, offset: int) -> int:
-    """The offset at which data goes on after a blank block."""
+    """Return the offset at which data goes on after a blank block."""
     try:
         return os.lseek(log.descriptor, offset, os.SEEK_DATA)
     except OSError as error:
@@ -371,7 +375,7 @@ def next_data(log: Log, offset: int) -> int:
 
 
 def walk(log: Log) -> Iterator[tuple[int, JsonObject]]:
-    """Each slot that is not simply blank, with what it holds."""
+    """Yield each slot that is not simply blank, with what it holds."""
     number = 0
     while number < log.slots:
         offset = HEADER_SIZE + RECORD_SIZE * number
@@ -394,7 +398,7 @@ def walk(log: Log) -> Iterator[tuple[int, JsonObject]]:
 
 
 def examine(log: Log, number: int, slot: bytes) -> JsonObject | None:
-    """What a slot holds, read once more if a living writer may just be storing it."""
+    """Tell what a slot holds, reading it again if a living writer may just be storing it."""
     if len(slot) < RECORD_SIZE:
         return {"damaged": "unreadable"}
     found = classify(log, number, slot)
@@ -432,7 +436,7 @@ class Digest:
     samples: int = 0
 
     def add(self, number: int, found: JsonObject) -> None:
-        """Takes note of one slot."""
+        """Take note of one slot."""
         if "record" in found:
             self.valid += 1
             self.record(number, found)
@@ -441,7 +445,7 @@ class Digest:
         self.foreign += "foreign" in found
 
     def record(self, number: int, record: JsonObject) -> None:
-        """Takes note of one record."""
+        """Take note of one record."""
         kind = record["record"]
         if kind in SPACES:
             key = record["id"], record["index"]
@@ -467,7 +471,7 @@ class Digest:
         self.note_end(number, record)
 
     def note_end(self, number: int, record: JsonObject) -> None:
-        """Takes note of trailers, resumptions and losses (section 8)."""
+        """Take note of trailers, resumptions and losses (section 8)."""
         kind = record["record"]
         if kind == "trailer":
             self.trailers += 1
@@ -482,7 +486,7 @@ class Digest:
                 self.trailer = record if kind == "trailer" else None
 
     def names(self) -> tuple[dict[str, dict[int, bytes]], bool]:
-        """The whole names of each space, and whether chunks were left out (sections 6 and 9)."""
+        """Return the whole names of each space, and whether chunks were left out (sections 6 and 9)."""
         names: dict[str, dict[int, bytes]] = {"file": {}, "context": {}, "sample": {}}
         left = NAME_CHUNKS_KEPT_MAX
         for space, chunks in self.chunks.items():
@@ -493,7 +497,7 @@ class Digest:
         return names, sum(map(len, self.chunks.values())) > NAME_CHUNKS_KEPT_MAX
 
     def last_context(self) -> tuple[int, int, int] | None:
-        """The open context, its thread and its start (section 7)."""
+        """Return the open context, its thread and its start (section 7)."""
         is_open: dict[int, tuple[int, int]] = {}
         for thread, time_ns, is_start, _, context in sorted(self.events[:CONTEXT_EVENTS_KEPT_MAX]):
             if is_start:
@@ -509,7 +513,7 @@ class Digest:
 def join(
     kept: list[tuple[int, int]], chunks: dict[tuple[int, int], JsonObject]
 ) -> Iterator[tuple[int, bytes]]:
-    """The names whose chunks 0, 1, 2, ... to the last one are all there."""
+    """Yield the names whose chunks 0, 1, 2, ... to the last one are all there."""
     name = b""
     expected: tuple[int, int] | None = None
     for number, index in kept:
@@ -526,18 +530,18 @@ def join(
 
 
 def print_line(out: IO[bytes], line: JsonObject) -> None:
-    """One line of JSON (section 13)."""
+    """Print one line of JSON (section 13)."""
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
     out.write(text.encode("utf-8") + b"\n")
 
 
 def printed(fields: JsonObject) -> JsonObject:
-    """The fields without those that are only for this program."""
+    """Return the fields without those that are only for this program."""
     return {name: value for name, value in fields.items() if name not in ("log_id", "raw")}
 
 
 def dump(log: Log, out: IO[bytes]) -> None:
-    """Prints all lines of one log."""
+    """Print all lines of one log."""
     print_line(
         out,
         {
@@ -568,7 +572,7 @@ def dump(log: Log, out: IO[bytes]) -> None:
 def summary(
     log: Log, digest: Digest, contexts: dict[int, bytes], names_lost: int, chunks_left_out: bool
 ) -> JsonObject:
-    """The last line."""
+    """Return the last line."""
     state = "clean" if digest.trailer else "running" if log.alive else "cut"
     blank = log.slots - digest.valid - digest.damaged - digest.foreign
     records = digest.valid - digest.trailers
@@ -579,7 +583,7 @@ def summary(
         or digest.samples > SAMPLES_KEPT_MAX
         or len(digest.facts) > FILES_KEPT_MAX
     )
-    header_fine = log.states == ["whole", "whole"] or (log.header_is_blank and blank == log.slots)
+    header_fine = log.states == ["whole", "whole"] or (log.is_beginning_fine and blank == log.slots)
     harm = log.trailing_bytes + digest.damaged + digest.foreign + missing + digest.loss[0] + names_lost
     critical = any(kind < 0x80 for kind in digest.unknown)
     return {
@@ -606,7 +610,7 @@ def summary(
 
 
 def context_fields(found: tuple[int, int, int] | None, contexts: dict[int, bytes]) -> JsonObject | None:
-    """The last context as an object."""
+    """Return the last context as an object."""
     if found is None:
         return None
     number, thread, start_ns = found
@@ -616,7 +620,7 @@ def context_fields(found: tuple[int, int, int] | None, contexts: dict[int, bytes
 
 
 def main(paths: list[str]) -> int:
-    """Prints every log; 2 if one could not be read."""
+    """Print every log; 2 if one could not be read."""
     code = 0
     for path in paths:
         try:

@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
 
+use crate::process_identity::process;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ,
@@ -77,7 +78,7 @@ impl Signals {
     pub(super) fn run(&mut self, command: &mut Command) -> io::Result<Ended> {
         let mut child = command.spawn()?;
         // A dead child keeps its entry until `wait`, so its start can still be read.
-        let process_start_ticks = process_start_ticks(child.id());
+        let process_start_ticks = process(child.id()).map_or(0, |child| child.start_ticks);
         let status = self.wait(&mut child)?;
         let signal = status.signal();
         Ok(Ended { pid: child.id(), process_start_ticks, exit_code: status.code(), signal })
@@ -132,13 +133,4 @@ fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// When the process `pid` started, in clock ticks since boot; 0 if unknown.
-fn process_start_ticks(pid: u32) -> u64 {
-    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The second field is the command's name in parentheses and may hold anything, also ')'.
-    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return 0 };
-    let fields = String::from_utf8_lossy(&stat[end + 1..]);
-    fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0)
 }

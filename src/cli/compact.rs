@@ -108,7 +108,7 @@ impl Bar {
 
 impl Progress for Bar {
     fn total(&self, slots: u64) {
-        self.0.set_length(slots);
+        self.0.inc_length(slots);
     }
 
     fn advance(&self, slots: u64) {

@@ -15,9 +15,9 @@ use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::ops::Range;
 
-/// Bytes that a hit takes on average, for a first guess at the size of parts. A part that turns out
-/// larger is divided.
-const HIT_BYTES: u64 = 32;
+/// Bytes that a hit takes if some ten lines of a file run in a context, for a first guess at the size of
+/// parts. A part that turns out larger is divided, and little is read in vain before that is known.
+const HIT_BYTES: u64 = 8;
 
 /// Joining the chunks' hits takes as much memory again, for a moment.
 const COPIES: u64 = 2;

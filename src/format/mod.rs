@@ -2,7 +2,7 @@
 //! differs from it, the code is wrong.
 //!
 //! * [`Header`]: who wrote this log. Kept twice, in two pages.
-//! * [`Record`]: one 32-byte record; [`Words`]: the same as it lies in its slot.
+//! * [`Record`]: what one record says; [`Words`]: the same in registers; both 32 bytes in a slot.
 //! * [`Slot`]: what a reader found in a slot: a record, nothing, damage, or somebody else's record.
 //! * [`checksum`]: CRC-32/IEEE of words in registers.
 //!
@@ -16,6 +16,8 @@ pub mod checksum;
 mod file_name;
 mod header;
 mod record;
+mod slot;
+mod words;
 
 pub use file_name::{FILE_EXTENSION, log_file_name, parse_log_file_name};
 pub use header::{
@@ -23,7 +25,10 @@ pub use header::{
     MAGIC, VERSION, ZERO_ID, parse_header_copy,
 };
 pub use record::{
-    EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, PLACES_ALIKE, RECORD_SIZE,
-    Record, Slot, SlotDamage, Words, classify, kind, names_checksum, place, places_checksum, seal,
-    seal_hit, slot_bytes, slot_words,
+    EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, RECORD_SIZE, Record, kind,
 };
+pub use slot::{
+    PLACES_ALIKE, Slot, SlotDamage, classify, classify_hit, names_checksum, place, places_checksum,
+    seal, seal_hit, slot_bytes, slot_words,
+};
+pub use words::Words;

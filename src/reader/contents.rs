@@ -236,7 +236,7 @@ impl Contents {
     /// of a killed process is.
     #[must_use]
     pub fn is_whole(&self, log: &LogReader, counts: &SlotCounts) -> bool {
-        let never_begun = log.header_is_blank() && counts.blank == counts.slots;
+        let never_begun = log.header_was_never_written() && counts.blank == counts.slots;
         let header_whole = never_begun || log.header_copies().iter().all(|copy| copy.is_ok());
         header_whole
             && log.trailing_bytes() == 0

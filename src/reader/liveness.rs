@@ -5,6 +5,7 @@
 //! the process itself decides: it must have the pid *and* the start time of the header.
 
 use crate::format::{BOOT_ID_UNKNOWN, Header};
+use crate::process_identity::{boot_id, pid_namespace, process};
 use fs2::FileExt;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -58,28 +59,10 @@ fn process_of(header: &Header) -> Process {
     }
 }
 
-fn boot_id() -> Option<[u8; 16]> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let digits: String = text.trim().chars().filter(|character| *character != '-').collect();
-    Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
-}
-
-fn pid_namespace() -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    Some(std::fs::metadata("/proc/self/ns/pid").ok()?.ino())
-}
-
 /// Start of the living process `pid`, in clock ticks since boot; `None` if there is none, or only a
 /// zombie, which writes no more.
 fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name may hold anything, also blanks and brackets: count from the last bracket.
-    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?; // field 3
-    let start = fields.nth(18)?; // field 22
-    if matches!(state, "Z" | "X") { None } else { start.parse().ok() }
+    Some(process(pid).filter(|process| !process.is_zombie)?.start_ticks)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub struct LogReader {
     log_id: LogId,
     header: Option<Header>,
     header_copies: [Result<(), HeaderDamage>; 2],
-    header_is_blank: bool,
+    header_was_never_written: bool,
     writer_alive: bool,
 }
 
@@ -72,11 +72,20 @@ impl LogReader {
             (None, Some(id)) if unsupported(&header_copies).is_none() => id,
             (None, _) => return Err(no_identity(path, header_copies)),
         };
-        let header_is_blank = at_most.iter().all(|byte| *byte == 0);
+        let header_was_never_written = was_never_written(&at_most, &header_copies);
         let writer_alive = open_regular(&path)
             .is_ok_and(|own_description| liveness::is_writer_alive(&own_description, header.as_ref()));
         let size = file.metadata().map_err(|source| open_error(&path, source))?.len();
-        Ok(LogReader { path, file, size, log_id, header, header_copies, header_is_blank, writer_alive })
+        Ok(LogReader {
+            path,
+            file,
+            size,
+            log_id,
+            header,
+            header_copies,
+            header_was_never_written,
+            writer_alive,
+        })
     }
 
     /// The path that was opened.
@@ -96,11 +105,11 @@ impl LogReader {
         self.header_copies
     }
 
-    /// Whether no byte of the header was ever written: the process died while it made this file, before
-    /// it could record anything.
+    /// Whether a copy of the header is not there because it was never written, and nothing else is wrong
+    /// with the header: the process died while it made this file, before it could record anything.
     #[must_use]
-    pub fn header_is_blank(&self) -> bool {
-        self.header_is_blank
+    pub fn header_was_never_written(&self) -> bool {
+        self.header_was_never_written
     }
 
     /// Identity of this log: from the header, or else from the file's name.
@@ -199,6 +208,15 @@ fn read_header_bytes(file: &File) -> Vec<u8> {
     bytes
 }
 
+/// Whether each copy in `bytes` is whole, or the file ends before it, or holds only zeros in its place.
+fn was_never_written(bytes: &[u8], copies: &[Result<(), HeaderDamage>; 2]) -> bool {
+    let (first, second) = bytes.split_at(bytes.len().min(HEADER_COPY_SIZE));
+    let is_fine = |copy: &[u8], state: Result<(), HeaderDamage>| {
+        state.is_ok() || copy.iter().all(|byte| *byte == 0)
+    };
+    is_fine(first, copies[0]) && is_fine(second, copies[1])
+}
+
 fn log_id_of_name(path: &Path) -> Option<LogId> {
     Some(format::parse_log_file_name(path.file_name()?.to_str()?)?.1)
 }
@@ -275,7 +293,7 @@ mod tests {
         let (_folder, path) = log_with([zeros.clone(), zeros], 64);
         let log = LogReader::open(&path).unwrap();
         assert_eq!((log.header(), log.log_id(), log.pid()), (None, ID, Some(7)));
-        assert!(log.header_is_blank());
+        assert!(log.header_was_never_written());
         assert_eq!(log.header_copies(), [Err(HeaderDamage::Magic); 2]);
     }
 

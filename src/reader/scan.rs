@@ -6,8 +6,9 @@
 
 use super::holes::{NextData, next_data};
 use super::{Error, LogReader};
-use crate::format::{HEADER_SIZE, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place};
-use byteorder::{ByteOrder as _, LittleEndian};
+use crate::format::{
+    HEADER_SIZE, LogId, RECORD_SIZE, Slot, SlotDamage, classify, classify_hit, place, slot_words,
+};
 use std::io;
 use std::ops::{AddAssign, Range};
 use std::os::unix::fs::FileExt as _;
@@ -119,28 +120,37 @@ impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
     /// The slots in `bytes`, of which only the first `length` could be read.
     fn slots(&mut self, first: u32, bytes: &[u8], length: usize) {
         let (read, unread) = bytes.split_at(length / RECORD_SIZE * RECORD_SIZE);
-        let mut number = first;
-        for slot in read.chunks_exact(RECORD_SIZE) {
-            self.slot(number, words(slot));
-            number += 1;
+        let first_place = place(&self.log_id, first);
+        let mut valid = 0;
+        for (index, slot) in (0..).zip(read.chunks_exact(RECORD_SIZE)) {
+            let (slot, place) = (slot_words(slot), first_place.wrapping_add(index));
+            match classify_hit(slot, place) {
+                Some(hit) => {
+                    valid += 1;
+                    (self.visit)(first + index, Slot::Valid(hit));
+                }
+                None => self.no_hit(first + index, classify(slot, place)),
+            }
         }
-        for _ in unread.chunks_exact(RECORD_SIZE) {
-            self.counts.damaged += 1;
-            (self.visit)(number, Slot::Damaged(SlotDamage::Unreadable));
-            number += 1;
+        self.counts.valid += valid;
+        let first_unread = first + (read.len() / RECORD_SIZE) as u32;
+        for (number, _) in (first_unread..).zip(unread.chunks_exact(RECORD_SIZE)) {
+            self.count_and_visit(number, Slot::Damaged(SlotDamage::Unreadable));
         }
     }
 
-    #[inline(always)]
-    fn slot(&mut self, number: u32, words: [u64; 4]) {
-        if words == [0; 4] {
-            self.counts.blank += 1;
-            return;
+    fn no_hit(&mut self, number: u32, slot: Slot) {
+        match slot {
+            Slot::Blank { unfinished: false } => self.counts.blank += 1,
+            Slot::Blank { .. } | Slot::Damaged(_) | Slot::Foreign { .. } if self.rereads_left > 0 => {
+                let again = self.read_again(number).unwrap_or(slot);
+                self.count_and_visit(number, again);
+            }
+            _ => self.count_and_visit(number, slot),
         }
-        let mut slot = classify(words, place(&self.log_id, number));
-        if !matches!(slot, Slot::Valid(_)) && self.rereads_left > 0 {
-            slot = self.read_again(number).unwrap_or(slot);
-        }
+    }
+
+    fn count_and_visit(&mut self, number: u32, slot: Slot) {
         match slot {
             Slot::Valid(_) => self.counts.valid += 1,
             Slot::Blank { unfinished } => {
@@ -159,7 +169,7 @@ impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
         self.rereads_left -= 1;
         let mut bytes = [0; RECORD_SIZE];
         let length = read_at(self.log, number, &mut bytes).ok()?;
-        (length == RECORD_SIZE).then(|| classify(words(&bytes), place(&self.log_id, number)))
+        (length == RECORD_SIZE).then(|| classify(slot_words(&bytes), place(&self.log_id, number)))
     }
 
     /// The first slot at or after `next` that may have been written; those before it are counted.
@@ -188,11 +198,6 @@ fn offset_of(slot: u32) -> u64 {
     HEADER_SIZE as u64 + u64::from(slot) * RECORD_SIZE as u64
 }
 
-#[inline(always)]
-fn words(slot: &[u8]) -> [u64; 4] {
-    [0, 8, 16, 24].map(|at| LittleEndian::read_u64(&slot[at..at + 8]))
-}
-
 /// Fills `bytes` from slot `first` on; fewer than asked for only at the end of the file.
 fn read_at(log: &LogReader, first: u32, bytes: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
@@ -218,7 +223,7 @@ fn is_of_the_medium(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Header, Record, log_file_name, seal};
+    use crate::format::{self, Header, Record, log_file_name, seal};
     use std::fs::File;
 
     const ID: LogId = [0xCD; 16];
@@ -228,9 +233,7 @@ mod tests {
     }
 
     fn slot_bytes(record: Record, log_id: &LogId, slot: u32) -> [u8; RECORD_SIZE] {
-        let mut bytes = [0; RECORD_SIZE];
-        LittleEndian::write_u64_into(&seal(record.words(), place(log_id, slot)), &mut bytes);
-        bytes
+        format::slot_bytes(seal(record.words(), place(log_id, slot)))
     }
 
     fn log_of(slots: &[[u8; RECORD_SIZE]]) -> (tempfile::TempDir, LogReader) {

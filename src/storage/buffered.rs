@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use super::log_file::LogFile;
 use super::{SlotCell, Storage};
+use crate::format::{HEADER_SIZE, RECORD_SIZE, slot_bytes};
 use crate::limits::LOG_BYTES_MAX;
 
 /// A log file without a mapping.
@@ -40,12 +41,17 @@ impl Storage for Buffered {
         self.file.write(offset, bytes)
     }
 
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()> {
+        let offset = HEADER_SIZE as u64 + u64::from(slot) * RECORD_SIZE as u64;
+        self.file.write(offset, &slot_bytes(sealed))
+    }
+
     fn cells(&self) -> Option<NonNull<SlotCell>> {
         None
     }
 
     fn sync(&self, _length: u64) -> io::Result<()> {
-        self.file.with(std::fs::File::sync_all)
+        self.file.sync()
     }
 
     fn discard(&self) {

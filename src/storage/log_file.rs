@@ -6,9 +6,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::system;
@@ -25,17 +26,22 @@ pub(super) struct LogFile {
     identity: (u64, u64),
     /// Always `Some`, except while it is dropped.
     file: Mutex<Option<File>>,
+    /// Whether the file's entry in its directory is on the medium.
+    name_synced: AtomicBool,
 }
 
 impl LogFile {
     pub(super) fn create(path: &Path) -> io::Result<LogFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
-        let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)?;
-        // A hint for readers that the writer lives; file systems without locks do without.
-        let _ = fs2::FileExt::try_lock_exclusive(&file);
+        let file = open_beyond_stdio(&mut options, path)?;
         let identity = identity_of(&file)?;
-        Ok(LogFile { path: path.to_owned(), identity, file: Mutex::new(Some(file)) })
+        Ok(LogFile {
+            path: path.to_owned(),
+            identity,
+            file: Mutex::new(Some(file)),
+            name_synced: AtomicBool::new(false),
+        })
     }
 
     /// What `work` makes of the file, which is certainly ours.
@@ -60,8 +66,8 @@ impl LogFile {
 
     fn open_again(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-        let file = options.open(&self.path)?;
+        options.read(true).write(true);
+        let file = open_beyond_stdio(&mut options, &self.path)?;
         if self.is_ours(&file) { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
@@ -84,6 +90,17 @@ impl LogFile {
         self.with(|file| file.write_all_at(bytes, offset))
     }
 
+    /// Brings the file and, the first time, its name to the medium. The file's lock is not held
+    /// meanwhile: appends go on.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.with(File::try_clone)?.sync_all()?;
+        if !self.name_synced.load(Ordering::Acquire) {
+            File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
+            self.name_synced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// See [`Storage::discard`](super::Storage::discard).
     pub(super) fn discard(&self) {
         let _ = std::fs::remove_file(&self.path);
@@ -97,6 +114,17 @@ impl Drop for LogFile {
             let _ = stranger.into_raw_fd();
         }
     }
+}
+
+/// Opens a log with a descriptor that is none of stdin, stdout and stderr: a host that closed those writes
+/// to their numbers all the same.
+fn open_beyond_stdio(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)?;
+    // A clone gets the lowest free number from 3.
+    let file = if file.as_raw_fd() < 3 { file.try_clone()? } else { file };
+    // A hint for readers that the writer lives; file systems without locks do without.
+    let _ = fs2::FileExt::try_lock_exclusive(&file);
+    Ok(file)
 }
 
 /// Beyond `RLIMIT_FSIZE` the kernel does not only refuse, it sends SIGXFSZ: so it is never asked.

@@ -7,34 +7,59 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::log_file::LogFile;
 use super::{SlotCell, Storage};
-use crate::format::HEADER_SIZE;
+use crate::format::{HEADER_SIZE, RECORD_SIZE};
 use crate::limits::LOG_BYTES_MAX;
+use crate::system;
 
-/// Address space to reserve, in bytes: what is refused (limits on address space) is tried smaller.
+/// Address space to reserve, in bytes: what is refused is tried smaller.
 const RESERVES: [u64; 3] = [LOG_BYTES_MAX, 1 << 30, 64 << 20];
+
+/// What part of a limited address space the recorder may take from its host.
+const SHARE_OF_LIMIT: u64 = 64;
+
+/// Bytes, aligned, that the kernel maps at a time when one of them is read (`fault_around_bytes`).
+const MAPPED_AROUND: u64 = 64 * 1024;
 
 /// A log file with its mapping.
 pub struct Mapped {
     file: LogFile,
     mapping: MmapRaw,
+    /// Bytes of the file that are written, and so can be stored to.
+    extended: AtomicU64,
+    /// Whether a read maps pages for writing too, as on a tmpfs. Disk file systems want to hear of the
+    /// first write to each page: there a page that was read faults once more.
+    reads_map: bool,
 }
 
 impl Mapped {
     /// Maps `file`; gives it back if this file system has no shared mappings.
     pub(super) fn new(file: LogFile) -> Result<Mapped, LogFile> {
-        for reserve in RESERVES {
+        let share = system::address_space_limit() / SHARE_OF_LIMIT;
+        let least = RESERVES[RESERVES.len() - 1];
+        for reserve in RESERVES.into_iter().filter(|reserve| *reserve <= share.max(least)) {
             let length = reserve as usize;
             let mapping = file.with(|file| MmapOptions::new().len(length).map_raw(file));
             if let Ok(mapping) = mapping {
-                return Ok(Mapped { file, mapping });
+                let reads_map = file.with(|file| Ok(system::is_on_tmpfs(file))).unwrap_or(false);
+                return Ok(Mapped { file, mapping, extended: AtomicU64::new(0), reads_map });
             }
         }
         Err(file)
+    }
+
+    /// Reads a byte wherever that maps its surroundings: one page fault in place of sixteen.
+    fn map_around(&self, from: u64, to: u64) {
+        let starts = (from / MAPPED_AROUND..to.div_ceil(MAPPED_AROUND)).map(|n| n * MAPPED_AROUND);
+        for at in starts.map(|start| start.max(from)) {
+            // SAFETY: `at` is below `to`, up to which the file was just extended, inside the mapping.
+            unsafe { self.mapping.as_mut_ptr().add(at as usize).read_volatile() };
+        }
     }
 }
 
@@ -44,11 +69,25 @@ impl Storage for Mapped {
     }
 
     fn extend(&self, from: u64, to: u64) -> io::Result<()> {
-        self.file.extend(from, to)
+        self.file.extend(from, to)?;
+        self.extended.fetch_max(to, Ordering::AcqRel);
+        if self.reads_map {
+            self.map_around(from, to);
+        }
+        Ok(())
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write(offset, bytes)
+    }
+
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()> {
+        let end = HEADER_SIZE as u64 + (u64::from(slot) + 1) * RECORD_SIZE as u64;
+        let first = self.cells().filter(|_| end <= self.extended.load(Ordering::Acquire));
+        let first = first.ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: the slot ends inside the extended part of the mapping, which `self` keeps.
+        unsafe { first.add(slot as usize).as_ref() }.store(sealed);
+        Ok(())
     }
 
     fn cells(&self) -> Option<NonNull<SlotCell>> {
@@ -60,7 +99,7 @@ impl Storage for Mapped {
 
     fn sync(&self, length: u64) -> io::Result<()> {
         self.mapping.flush_range(0, length as usize)?;
-        self.file.with(std::fs::File::sync_all)
+        self.file.sync()
     }
 
     fn discard(&self) {

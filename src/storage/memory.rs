@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{SlotCell, Storage};
-use crate::format::{HEADER_SIZE, RECORD_SIZE, slot_bytes, slot_words};
+use crate::format::{HEADER_SIZE, RECORD_SIZE, slot_bytes};
 
 /// A log in memory with room for a fixed number of slots.
 pub struct Memory {
@@ -53,14 +53,14 @@ impl Storage for Memory {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let at = offset as usize;
-        if at >= HEADER_SIZE {
-            let cell = self.cells.get((at - HEADER_SIZE) / RECORD_SIZE);
-            cell.ok_or(io::ErrorKind::InvalidInput)?.store(slot_words(bytes));
-            return Ok(());
-        }
         let mut header = self.header.lock().map_err(|_| io::ErrorKind::Other)?;
         let room = header.get_mut(at..at + bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
         room.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()> {
+        self.cells.get(slot as usize).ok_or(io::ErrorKind::InvalidInput)?.store(sealed);
         Ok(())
     }
 

@@ -77,6 +77,13 @@ pub trait Storage: Send + Sync {
     /// The system's.
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Stores a sealed record into slot `slot`, which lies in the extended part. Where there is memory it
+    /// cannot fail: no limit, no lost descriptor keeps a loss or a trailer from being told.
+    ///
+    /// # Errors
+    /// The system's, where there is no memory.
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()>;
+
     /// Slot 0 in memory, if records can be stored through memory. Slots in the extended part may be
     /// accessed as long as the storage lives; the part beyond must not be touched.
     fn cells(&self) -> Option<NonNull<SlotCell>>;
@@ -114,6 +121,10 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         (**self).write(offset, bytes)
+    }
+
+    fn store(&self, slot: u32, sealed: [u64; 4]) -> io::Result<()> {
+        (**self).store(slot, sealed)
     }
 
     fn cells(&self) -> Option<NonNull<SlotCell>> {

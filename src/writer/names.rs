@@ -42,9 +42,23 @@ pub(super) struct Names {
     samples: Table<Name>,
 }
 
-/// Ids by name. Belongs to one process: its lock may be held by a thread that a forked child lacks.
+/// Ids by name, made for each space when a name of it is first asked for. Belongs to one process: its
+/// lock may be held by a thread that a forked child lacks.
 #[derive(Default)]
-pub(super) struct NameIndex([Mutex<HashMap<Box<[u8]>, u32>>; 3]);
+pub(super) struct NameIndex([Mutex<Option<Ids>>; 3]);
+
+type Ids = HashMap<Box<[u8]>, u32>;
+
+impl NameIndex {
+    /// In a child: frees the parent's, as far as no thread of the parent was using it.
+    pub(super) fn release_inherited(&self) {
+        for ids in &self.0 {
+            if let Ok(mut ids) = ids.try_lock() {
+                *ids = None;
+            }
+        }
+    }
+}
 
 fn number(space: NameSpace) -> usize {
     match space {
@@ -53,8 +67,6 @@ fn number(space: NameSpace) -> usize {
         NameSpace::Sample => 2,
     }
 }
-
-const SPACES: [NameSpace; 3] = [NameSpace::File, NameSpace::Context, NameSpace::Sample];
 
 impl Names {
     pub(super) fn new() -> Names {
@@ -74,19 +86,18 @@ impl Names {
         self.table(space).get(id)
     }
 
-    /// The index of all names there are.
-    pub(super) fn index(&self) -> NameIndex {
-        NameIndex(SPACES.map(|space| {
-            let table = self.table(space);
-            let ids = 1..table.next_id();
-            Mutex::new(ids.filter_map(|id| Some((table.get(id)?.text.clone(), id))).collect())
-        }))
+    /// The ids of all names of a space.
+    fn ids(&self, space: NameSpace) -> Ids {
+        let table = self.table(space);
+        let ids = 1..table.next_id();
+        ids.filter_map(|id| Some((table.get(id)?.text.clone(), id))).collect()
     }
 
     /// The id of `text`, which is cut at [`NAME_BYTES_MAX`]; `None` if there are too many names.
     pub(super) fn intern(&self, index: &NameIndex, space: NameSpace, text: &[u8]) -> Option<u32> {
         let text = &text[..text.len().min(NAME_BYTES_MAX)];
         let mut ids = index.0[number(space)].lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = ids.get_or_insert_with(|| self.ids(space));
         if let Some(id) = ids.get(text) {
             return Some(*id);
         }
@@ -115,10 +126,10 @@ mod tests {
     #[test]
     fn an_id_stays_the_same_in_a_fresh_index() {
         let names = Names::new();
-        let index = names.index();
+        let index = NameIndex::default();
         let first = names.intern(&index, NameSpace::Context, b"a").unwrap();
         let second = names.intern(&index, NameSpace::Context, b"b").unwrap();
-        let again = names.index();
+        let again = NameIndex::default();
         assert_eq!(names.intern(&again, NameSpace::Context, b"b"), Some(second));
         assert_eq!(names.intern(&again, NameSpace::Context, b"a"), Some(first));
         assert_eq!(names.intern(&again, NameSpace::File, b"a"), Some(1), "spaces are apart");
@@ -127,7 +138,7 @@ mod tests {
     #[test]
     fn a_long_name_is_cut() {
         let names = Names::new();
-        let index = names.index();
+        let index = NameIndex::default();
         let id = names.intern(&index, NameSpace::Context, &vec![b'x'; NAME_BYTES_MAX + 9]).unwrap();
         assert_eq!(names.get(NameSpace::Context, id).unwrap().text.len(), NAME_BYTES_MAX);
     }

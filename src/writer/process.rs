@@ -12,10 +12,11 @@ use super::hot::Hot;
 use super::names::{NameIndex, Names};
 use super::segment::{LOSS_SLOTS, Segment};
 use super::table::Table;
-use super::wiped::Wiped;
-use crate::format::{EndReason, Header, LogId, Record, Words, ZERO_ID};
+use super::wiped::{Own, Wiped};
+use crate::format::{BOOT_ID_UNKNOWN, EndReason, Header, LogId, Record, Words, ZERO_ID};
+use crate::process_identity::{self, boot_id, pid_namespace};
 use crate::storage::Storage;
-use crate::system::{self, Host};
+use crate::system;
 
 /// Creates the storage of the log with this id, written by this pid; `AlreadyExists` asks for another id.
 pub(super) type OpenStorage = dyn Fn(u32, &LogId) -> io::Result<Box<dyn Storage>> + Send + Sync;
@@ -30,10 +31,13 @@ pub(super) struct Shared {
     pub(super) context: AtomicU32,
     open_storage: Box<OpenStorage>,
     run_id: Vec<u8>,
-    host: Host,
+    host: Vec<u8>,
+    boot_id: [u8; 16],
     processes: Table<Process>,
     current_process: AtomicU32,
     next_segment_serial: AtomicU64,
+    /// Set when the last recorder is gone: nobody can append any more.
+    pub(super) closed: AtomicBool,
 }
 
 impl Shared {
@@ -43,12 +47,14 @@ impl Shared {
             context: AtomicU32::new(0),
             open_storage,
             run_id,
-            host: Host::read(),
+            host: system::host_name(),
+            boot_id: boot_id().unwrap_or(BOOT_ID_UNKNOWN),
             processes: Table::new(),
             current_process: AtomicU32::new(0),
             next_segment_serial: AtomicU64::new(1),
+            closed: AtomicBool::new(false),
         };
-        let first = Process::new(NameIndex::default(), ZERO_ID)?;
+        let first = Process::new(ZERO_ID, 0)?;
         shared
             .current_process
             .store(shared.processes.push(first, u32::MAX).unwrap_or(0), Ordering::Release);
@@ -68,27 +74,52 @@ impl Shared {
             return Some(known);
         }
         known.release_inherited();
-        let child = Process::new(self.names.index(), known.log_id_or_parent()).ok()?;
+        let child =
+            Process::new(known.log_id_or_parent(), known.own.lost.load(Ordering::Acquire)).ok()?;
         let id = self.processes.push(child, u32::MAX)?;
         let _ = self.current_process.compare_exchange(current, id, Ordering::AcqRel, Ordering::Acquire);
         self.existing_process()
+    }
+
+    /// Counts one record that could not be written.
+    pub(super) fn lose(&self) {
+        match self.process() {
+            Some(process) => process.lose(),
+            None => self.lose_without_process(),
+        }
+    }
+
+    /// Counts one record of a thread or a process that has no memory for any part of this recorder.
+    pub(super) fn lose_without_process(&self) {
+        if let Some(process) = self.processes.get(self.current_process.load(Ordering::Acquire)) {
+            process.own.lost.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How many records of this process could not be written.
+    pub(super) fn lost(&self) -> u64 {
+        let process = self.processes.get(self.current_process.load(Ordering::Acquire));
+        process.map_or(0, |process| process.own.lost.load(Ordering::Acquire))
     }
 }
 
 /// One process's log.
 pub(super) struct Process {
-    /// 1; a forked child reads 0.
-    ours: Wiped<AtomicU32>,
+    own: Wiped<Own>,
     pub(super) index: NameIndex,
-    pub(super) lost: AtomicU64,
     /// Error number of the failure after which no more room is asked for; 0: none.
     failed: AtomicU32,
-    /// Whether a trailer was written and nothing after it.
-    ended: AtomicBool,
     next_thread: AtomicU32,
     parent_log_id: LogId,
     first_log_id: OnceLock<LogId>,
     log: Mutex<Log>,
+}
+
+/// What a trailer tells of the last segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Told {
+    records: u64,
+    lost: u64,
 }
 
 #[derive(Default)]
@@ -99,6 +130,8 @@ struct Log {
     held: Vec<Held>,
     /// What threads left over of blocks of the last segment.
     spare: Vec<Range<u32>>,
+    /// The latest trailer, if no block was given out since.
+    ended: Option<Told>,
 }
 
 struct Held {
@@ -120,20 +153,21 @@ impl Held {
 pub(super) struct Given {
     /// The log was just created: the context of the moment must be written into it.
     pub(super) opened: bool,
+    /// The block lies in another segment than this thread's block before.
+    pub(super) moved: bool,
     /// A trailer stands in the log already: say that it goes on.
     pub(super) resumed: bool,
 }
 
 impl Process {
-    fn new(index: NameIndex, parent_log_id: LogId) -> io::Result<Process> {
-        let ours = Wiped::<AtomicU32>::new()?;
-        ours.store(1, Ordering::Release);
+    fn new(parent_log_id: LogId, lost: u64) -> io::Result<Process> {
+        let own = Wiped::<Own>::new()?;
+        own.lost.store(lost, Ordering::Release);
+        own.is_ours.store(1, Ordering::Release);
         Ok(Process {
-            ours,
-            index,
-            lost: AtomicU64::new(0),
+            own,
+            index: NameIndex::default(),
             failed: AtomicU32::new(0),
-            ended: AtomicBool::new(false),
             next_thread: AtomicU32::new(0),
             parent_log_id,
             first_log_id: OnceLock::new(),
@@ -142,7 +176,7 @@ impl Process {
     }
 
     pub(super) fn is_ours(&self) -> bool {
-        self.ours.load(Ordering::Acquire) == 1
+        self.own.is_ours.load(Ordering::Acquire) == 1
     }
 
     /// The next number of a thread in this log.
@@ -163,6 +197,7 @@ impl Process {
     /// In a child: lets go of the parent's mapping and descriptor, unless a thread of the parent was
     /// working on them at the moment of the fork; then they stay, unused.
     fn release_inherited(&self) {
+        self.index.release_inherited();
         if let Ok(mut log) = self.log.try_lock() {
             *log = Log::default();
         }
@@ -186,10 +221,12 @@ impl Process {
         log.take_back(hot);
         match self.find_block(&mut log, shared, need) {
             Ok((block, opened)) => {
-                log.hold(hot, block);
-                let resumed = self.ended.swap(false, Ordering::AcqRel);
-                Some(Given { opened, resumed })
+                let moved = log.hold(hot, block);
+                let resumed = log.ended.take().is_some();
+                Some(Given { opened, moved, resumed })
             }
+            // A single slot may still be free where a row of them is not.
+            Err(_) if need > 1 => None,
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 self.failed.store(errno.unsigned_abs(), Ordering::Release);
@@ -209,7 +246,7 @@ impl Process {
             match room {
                 Some(block) if fits(&block) => return Ok((block, opened)),
                 Some(block) => log.spare.push(block),
-                None if opened => return Err(io::ErrorKind::StorageFull.into()),
+                None if opened => return Err(io::Error::from_raw_os_error(libc::ENOSPC)),
                 None => {
                     let segment = self.open_segment(shared, log.segments.len())?;
                     log.segments.push(segment);
@@ -246,13 +283,13 @@ impl Process {
             segment,
             pid,
             ppid: std::os::unix::process::parent_id(),
-            process_start_ticks: system::process_start_ticks(),
-            pid_namespace: system::pid_namespace(),
-            boot_id: shared.host.boot_id,
+            process_start_ticks: process_identity::process("self").map_or(0, |own| own.start_ticks),
+            pid_namespace: pid_namespace().unwrap_or(0),
+            boot_id: shared.boot_id,
             wall_start_ns: system::wall_ns(),
             monotonic_start_ns: system::monotonic_ns(),
             run_id: shared.run_id.clone(),
-            host: shared.host.name.clone(),
+            host: shared.host.clone(),
             argv: system::argv(),
             argv_cut: false,
         }
@@ -266,75 +303,72 @@ impl Process {
     /// Writes a record where there is no memory to store it through.
     pub(super) fn write_through(&self, serial: u64, slot: u32, words: Words) -> io::Result<()> {
         match self.lock().segments.iter().find(|segment| segment.serial == serial) {
-            Some(segment) => segment.write(slot, words),
+            Some(segment) => segment.store(slot, words),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// Counts `count` records that found no room, and leaves word of it in the log at each power of two,
-    /// so that a process which is killed afterwards has told the loss to within a factor of two.
-    pub(super) fn lose(&self, count: u64) {
-        let before = self.lost.fetch_add(count, Ordering::AcqRel);
-        let lost = before + count;
-        let power = lost.ilog2();
-        if before != 0 && before.ilog2() == power {
-            return;
-        }
-        let slot = LOSS_SLOTS.start + power;
-        if !LOSS_SLOTS.contains(&slot) {
+    /// Counts a record that found no room, and leaves word of it in the log at each power of two, so that
+    /// a process which is killed afterwards has told the loss to within a factor of two.
+    fn lose(&self) {
+        let lost = self.own.lost.fetch_add(1, Ordering::AcqRel) + 1;
+        let slot = LOSS_SLOTS.start + lost.ilog2();
+        if !lost.is_power_of_two() || !LOSS_SLOTS.contains(&slot) {
             return;
         }
         let errno = self.failed.load(Ordering::Acquire) as u16;
         let loss = Record::Loss { lost, errno, time_ns: system::monotonic_ns() };
         if let Some(segment) = self.lock().segments.last_mut()
-            && segment.write(slot, loss.words()).is_ok()
+            && segment.store(slot, loss.words()).is_ok()
         {
             segment.records += 1;
         }
     }
 
-    /// Writes the trailers of all segments. Gives back the one that found its reserved slots used, and
-    /// must be appended like any other record.
-    pub(super) fn end(
-        &self,
-        hot: &Arc<Wiped<Hot>>,
-        reason: EndReason,
-        exit_code: Option<u16>,
-    ) -> Option<Record> {
+    /// Stores the trailers of all segments, unless the latest trailer tells all there is. `false` if the
+    /// last one's found its reserved slots used: then make room for two records, and call
+    /// [`Process::later_trailer`].
+    pub(super) fn end(&self, hot: &Arc<Wiped<Hot>>, reason: EndReason, exit_code: Option<u16>) -> bool {
         let mut log = self.lock();
         log.take_back(hot);
-        if self.ended.load(Ordering::Acquire) {
-            return None;
+        let Some(last) = log.segments.len().checked_sub(1) else { return true };
+        log.end_those_left_behind();
+        let told = self.tell(&log);
+        if log.ended == Some(told) {
+            return true;
         }
-        let last = log.segments.len().checked_sub(1)?;
-        let time_ns = system::monotonic_ns();
-        let lost = u32::try_from(self.lost.load(Ordering::Acquire)).unwrap_or(u32::MAX);
-        for index in 0..last {
-            let records = log.records(index);
-            let reason = EndReason::Continued;
-            let trailer = Record::Trailer { reason, exit_code: None, time_ns, records, lost: 0 };
-            log.segments[index].write_trailer(trailer);
+        let stored = log.segments[last].store_trailer(told.trailer(reason, exit_code));
+        if stored {
+            log.ended = Some(told);
         }
-        let records = log.records(last);
-        let trailer = Record::Trailer { reason, exit_code, time_ns, records, lost };
-        let written = log.segments[last].write_trailer(trailer);
-        self.ended.store(written, Ordering::Release);
-        (!written).then_some(trailer)
+        stored
     }
 
-    /// Ends the log once more, after `trailers` were appended to the block of `hot`.
-    pub(super) fn end_again(&self, hot: &Arc<Wiped<Hot>>, trailers: u64) {
+    /// A trailer for the segment that is the last one now.
+    pub(super) fn later_trailer(&self, reason: EndReason, exit_code: Option<u16>) -> Record {
+        self.tell(&self.lock()).trailer(reason, exit_code)
+    }
+
+    /// Ends the log once more, after both copies of `trailer` were appended to the block of `hot`.
+    pub(super) fn end_again(&self, hot: &Arc<Wiped<Hot>>) {
         let mut log = self.lock();
         log.take_back(hot);
         if let Some(segment) = log.segments.last_mut() {
-            segment.records -= trailers;
+            segment.records -= 2;
         }
-        self.ended.store(true, Ordering::Release);
+        log.end_those_left_behind();
+        log.ended = Some(self.tell(&log));
+    }
+
+    fn tell(&self, log: &Log) -> Told {
+        let last = log.segments.len().saturating_sub(1);
+        Told { records: log.records(last), lost: self.own.lost.load(Ordering::Acquire) }
     }
 
     /// Brings all segments to the medium.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.lock().segments.iter().try_for_each(Segment::sync)
+        let segments: Vec<_> = self.lock().segments.iter().map(Segment::sync).collect();
+        segments.into_iter().try_for_each(|sync| sync())
     }
 
     /// Lets go of all segments. Only when no thread can append any more.
@@ -347,12 +381,23 @@ impl Process {
     }
 }
 
+impl Told {
+    fn trailer(self, reason: EndReason, exit_code: Option<u16>) -> Record {
+        let lost = u32::try_from(self.lost).unwrap_or(u32::MAX);
+        let time_ns = system::monotonic_ns();
+        Record::Trailer { reason, exit_code, time_ns, records: self.records, lost }
+    }
+}
+
 impl Log {
-    fn hold(&mut self, hot: &Arc<Wiped<Hot>>, block: Range<u32>) {
+    /// Gives `block` of the last segment to a thread; whether that is another segment than before.
+    fn hold(&mut self, hot: &Arc<Wiped<Hot>>, block: Range<u32>) -> bool {
         let index = self.segments.len() - 1;
         let segment = &self.segments[index];
+        let moved = hot.serial.load(Ordering::Relaxed) != segment.serial;
         hot.set(segment.cells(), segment.first_place(), segment.serial, &block);
         self.held.push(Held { hot: Arc::clone(hot), segment: index, block });
+        moved
     }
 
     fn take_back(&mut self, hot: &Arc<Wiped<Hot>>) {
@@ -367,9 +412,18 @@ impl Log {
         hot.clear();
     }
 
+    /// Stores the trailers of all segments but the last one.
+    fn end_those_left_behind(&mut self) {
+        for index in 0..self.segments.len().saturating_sub(1) {
+            let left = Told { records: self.records(index), lost: 0 };
+            self.segments[index].store_continued(left.trailer(EndReason::Continued, None));
+        }
+    }
+
     /// Records appended to a segment so far.
     fn records(&self, segment: usize) -> u64 {
         let held = self.held.iter().filter(|held| held.segment == segment);
-        self.segments[segment].records + held.map(Held::records).sum::<u64>()
+        let given_back = self.segments.get(segment).map_or(0, |segment| segment.records);
+        given_back + held.map(Held::records).sum::<u64>()
     }
 }

@@ -17,9 +17,10 @@ use crate::storage::{self, Storage};
 /// Records hits into a log of this process's own. Clones are the same recorder.
 ///
 /// **Threads**: every method may be called from any thread; each thread fills blocks of its own, and no
-/// lock is held while a record is stored. **Fork**: a forked child (also by raw `clone`) notices at its
+/// lock is held while a record is stored. Not from signal handlers. **Fork**: a forked child notices at its
 /// first record and goes on in a log of its own, with the context of the moment of the fork; ids stay
-/// valid. **Death**: every call that returned is in the log, whatever ends the process. **Failure**: once
+/// valid. After a raw `clone` of a program with several threads only what is safe there may be called, and
+/// a first record is not: it allocates. **Death**: every call that returned is in the log, whatever ends the process. **Failure**: once
 /// open, a recorder never disturbs its host; what finds no room is counted in [`Recorder::lost`].
 ///
 /// The log gets its trailer ("ended clean") when the last clone is dropped or [`Recorder::end`] is called.
@@ -46,6 +47,9 @@ pub struct Recorder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId(u32);
 
+/// The context of hits that cannot be told apart: no id of a context is so large.
+const LOST_CONTEXT: u32 = u32::MAX;
+
 /// Ends the log when the last recorder is dropped.
 struct Owner {
     shared: Arc<Shared>,
@@ -53,6 +57,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
         thread::with(&self.shared, |thread| thread.end(EndReason::Closed, None));
         if let Some(process) = self.shared.existing_process() {
             process.close();
@@ -118,20 +123,26 @@ impl Recorder {
     /// Line `line` (from 1) of `file` ran. 4 ns; 1 to 2 ns if this thread recorded it lately in this context.
     #[inline]
     pub fn line(&self, file: FileId, line: u32) {
-        thread::with(self.shared(), |thread| thread.line(file.0, line));
+        if thread::with(self.shared(), |thread| thread.line(file.0, line)).is_none() {
+            self.shared().lose_without_process();
+        }
     }
 
     /// The transition from line `from` to line `to` of `file` was taken. A negative end is the entry to or
     /// the exit from the code object that starts at that line.
     #[inline]
     pub fn arc(&self, file: FileId, from: i32, to: i32) {
-        thread::with(self.shared(), |thread| thread.arc(file.0, from, to));
+        if thread::with(self.shared(), |thread| thread.arc(file.0, from, to)).is_none() {
+            self.shared().lose_without_process();
+        }
     }
 
     /// Takes down a measurement with the time of the call; the unit of `value` is what `name` tells.
     pub fn sample(&self, name: impl AsRef<[u8]>, value: u64) {
         let name = self.intern(NameSpace::Sample, name.as_ref());
-        thread::with(self.shared(), |thread| thread.sample(name, value));
+        if thread::with(self.shared(), |thread| thread.sample(name, value)).is_none() {
+            self.shared().lose_without_process();
+        }
     }
 
     /// Makes `name` the context of this process: of all threads that have none of their own, those
@@ -162,7 +173,12 @@ impl Recorder {
     }
 
     fn intern_context(&self, name: &[u8]) -> u32 {
-        if name.is_empty() { 0 } else { self.intern(NameSpace::Context, name) }
+        if name.is_empty() {
+            return 0;
+        }
+        let id = self.intern(NameSpace::Context, name);
+        // Hits of a context that cannot be named are lost, not those of the empty one.
+        if id == 0 { LOST_CONTEXT } else { id }
     }
 
     /// Makes sure that this process has a log, also if nothing of it is ever recorded; returns whether
@@ -183,9 +199,9 @@ impl Recorder {
         }
     }
 
-    /// Marks this process's log as ended, with its exit code if it is known. Idempotent enough for every
-    /// kind of end: a record after it says that the log goes on. In a child that recorded nothing it
-    /// does nothing.
+    /// Marks this process's log as ended, with its exit code if it is known. Called again, it does something
+    /// only if something was recorded or lost since: a log can go on after its end, as after an `exec` that
+    /// failed. In a child that recorded nothing it does nothing.
     pub fn end(&self, reason: EndReason, exit_code: Option<u16>) {
         thread::with(self.shared(), |thread| thread.end(reason, exit_code));
     }
@@ -193,12 +209,12 @@ impl Recorder {
     /// How many records of this process found no room (disk full, no permission, outside the limits).
     #[must_use]
     pub fn lost(&self) -> u64 {
-        let process = self.shared().existing_process();
-        process.map_or(0, |process| process.lost.load(Ordering::Acquire))
+        self.shared().lost()
     }
 }
 
-/// Ends a thread's own context when dropped, on the thread that began it.
+/// Ends a thread's own context when dropped, on the thread that began it. Guards of one thread are to be
+/// dropped in the reverse order of their making, as scopes do: each brings back what was before it.
 pub struct ContextGuard {
     recorder: Recorder,
     before: Option<u32>,

@@ -17,6 +17,8 @@ use crate::system;
 const COPY_DISTANCE: u32 = 128;
 /// Chunks of a name that are written as one piece, with their copies, into one block.
 const NAME_PIECE: usize = 256;
+/// The number that stands for all threads without a context of their own, where a thread is numbered.
+const PROCESS_CONTEXT: u32 = u32::MAX;
 /// Attempts to find room and names in the same segment; two are enough unless segments are tiny.
 const ATTEMPTS: u32 = 8;
 
@@ -50,39 +52,42 @@ impl Drop for ThreadList {
 #[inline(always)]
 pub(super) fn with<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> Option<R> {
     let last = LAST.get();
-    // SAFETY: LAST points to a Thread that THREADS of this very thread owns (or that was leaked), and
-    // is reset when THREADS is dropped or the Thread is removed from it.
+    // SAFETY: LAST points to a Thread that THREADS of this very thread owns; it is reset before that
+    // list is changed or dropped.
     let thread = unsafe { last.as_ref() };
     match thread {
         Some(thread) if Arc::ptr_eq(&thread.shared, shared) => Some(work(thread)),
-        _ => find(shared).map(work),
+        _ => find(shared, work),
     }
 }
 
 #[cold]
-fn find(shared: &Arc<Shared>) -> Option<&'static Thread> {
-    let known = THREADS.try_with(|list| {
-        let list = &mut list.try_borrow_mut().ok()?.0;
-        // A recorder that is gone everywhere else is only held by our own list.
-        list.retain(|thread| Arc::strong_count(&thread.shared) > 1);
-        let known = list.iter().position(|thread| Arc::ptr_eq(&thread.shared, shared));
-        let index = match known {
-            Some(index) => index,
-            None => {
-                list.push(Box::new(Thread::new(shared).ok()?));
-                list.len() - 1
-            }
-        };
-        Some(&raw const *list[index])
-    });
-    let thread = match known {
-        Ok(thread) => thread?,
-        // Late in the end of a thread, after its list is gone: leaked, so that no hit is lost.
-        Err(_) => Box::leak(Box::new(Thread::new(shared).ok()?)),
+fn find<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> Option<R> {
+    LAST.set(std::ptr::null());
+    match THREADS.try_with(|list| find_in(&mut *list.try_borrow_mut().ok()?, shared)) {
+        Ok(thread) => {
+            let thread = thread?;
+            LAST.set(thread);
+            // SAFETY: just found in the list, which nobody changes during `work`: that needs `find`,
+            // which `work` does not call.
+            Some(work(unsafe { thread.as_ref() }?))
+        }
+        // Late in the end of a thread, after its list is gone: a part for this one call.
+        Err(_) => Some(work(&Thread::new(shared).ok()?)),
+    }
+}
+
+fn find_in(list: &mut ThreadList, shared: &Arc<Shared>) -> Option<*const Thread> {
+    let list = &mut list.0;
+    list.retain(|thread| !thread.shared.closed.load(Ordering::Acquire));
+    let index = match list.iter().position(|thread| Arc::ptr_eq(&thread.shared, shared)) {
+        Some(index) => index,
+        None => {
+            list.push(Box::new(Thread::new(shared).ok()?));
+            list.len() - 1
+        }
     };
-    LAST.set(thread);
-    // SAFETY: just made or found alive; the caller uses it before this thread can end.
-    unsafe { thread.as_ref() }
+    Some(&raw const *list[index])
 }
 
 impl Thread {
@@ -117,6 +122,10 @@ impl Thread {
 
     #[inline]
     pub(super) fn arc(&self, file: u32, from: i32, to: i32) {
+        // Before the filter: an end that is outside the limits could look like a line there.
+        if from.unsigned_abs() > LINE_MAX || to.unsigned_abs() > LINE_MAX {
+            return self.shared.lose();
+        }
         let words = Words::arc(self.context(), file, from, to);
         let hot = &**self.hot;
         if hot.is_new(words.payload) {
@@ -134,7 +143,7 @@ impl Thread {
     #[inline(never)]
     fn append_arc(&self, hot: &Hot, names: u64, from: i32, to: i32) {
         let words = Words::arc(names as u32, (names >> 32) as u32, from, to);
-        self.append_hit(hot, words, from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX);
+        self.append_hit(hot, words, true);
     }
 
     #[inline(always)]
@@ -155,14 +164,7 @@ impl Thread {
         if within_limits && self.append(words, &names) {
             self.hot.prepare(words.payload[0]);
         } else {
-            self.lose(1);
-        }
-    }
-
-    /// Counts records of this thread that could not be written.
-    pub(super) fn lose(&self, count: u64) {
-        if let Some(process) = self.shared.process() {
-            process.lose(count);
+            self.shared.lose();
         }
     }
 
@@ -199,7 +201,8 @@ impl Thread {
         false
     }
 
-    /// Gets a block with `need` free slots, unless this thread has them.
+    /// Gets a block with `need` free slots, unless this thread has them. What is written into a block first
+    /// may need room itself; that ends, because a log is opened and resumed once at most meanwhile.
     fn make_room(&self, process: &Process, need: u32) -> bool {
         for _ in 0..ATTEMPTS {
             if self.hot.room() >= need {
@@ -218,9 +221,18 @@ impl Thread {
         if given.resumed {
             self.put_front(process, Record::Resumed { time_ns }.words());
         }
-        let context = self.context();
-        if given.opened && context != 0 {
-            let thread = self.number.get();
+        let (of_process, own) = (self.shared.context.load(Ordering::Relaxed), self.own_context.get());
+        if given.opened {
+            self.restate(of_process, PROCESS_CONTEXT, time_ns);
+        }
+        if given.moved {
+            self.restate(own.unwrap_or(0), self.number.get(), time_ns);
+        }
+    }
+
+    /// Says that a context goes on that began before this log did.
+    fn restate(&self, context: u32, thread: u32, time_ns: u64) {
+        if context != 0 {
             let start = Record::ContextStart { context, thread, time_ns, inherited: true };
             self.append(start.words(), &[(NameSpace::Context, context)]);
         }
@@ -230,7 +242,7 @@ impl Thread {
     fn put_front(&self, process: &Process, words: Words) -> bool {
         let slot = self.hot.next.load(Ordering::Relaxed);
         let stored = self.put(process, slot, words);
-        self.hot.next.store(slot + 1, Ordering::Relaxed);
+        self.hot.next.store(slot + u32::from(stored), Ordering::Relaxed);
         stored
     }
 
@@ -252,10 +264,10 @@ impl Thread {
             return false;
         }
         let end = self.hot.end.load(Ordering::Relaxed);
-        let back = (end - count..end).zip(records);
-        let stored = back.into_iter().all(|(slot, words)| self.put(process, slot, *words));
-        self.hot.shorten(end - count);
-        records.iter().fold(stored, |stored, words| self.put_front(process, *words) && stored)
+        let back = (end - count..end).zip(records).rev();
+        let stored = back.take_while(|(slot, words)| self.put(process, *slot, **words)).count() as u32;
+        self.hot.shorten(end - stored);
+        stored == count && records.iter().all(|words| self.put_front(process, *words))
     }
 
     /// Writes the name `id`, unless it stands in this thread's segment.
@@ -290,29 +302,29 @@ impl Thread {
 
     /// Makes `context` the process's context.
     pub(super) fn switch_process_context(&self, context: u32) {
+        self.begin();
         let before = self.shared.context.swap(context, Ordering::AcqRel);
-        self.write_switch(before, context);
+        self.write_switch(before, context, PROCESS_CONTEXT);
     }
 
     /// Makes `context` this thread's own (`None`: follow the process's again); returns what was before.
     pub(super) fn switch_own_context(&self, context: Option<u32>) -> Option<u32> {
-        let before = self.context();
-        let own_before = self.own_context.replace(context);
-        self.write_switch(before, self.context());
-        own_before
+        self.begin();
+        let before = self.own_context.replace(context);
+        self.write_switch(before.unwrap_or(0), context.unwrap_or(0), self.number.get());
+        before
     }
 
-    fn write_switch(&self, before: u32, after: u32) {
-        let Some(_) = self.process() else { return };
-        let (thread, time_ns) = (self.number.get(), system::monotonic_ns());
+    fn write_switch(&self, before: u32, after: u32, thread: u32) {
         if before == after {
             return;
         }
+        let time_ns = system::monotonic_ns();
         let stop = Record::ContextStop { context: before, thread, time_ns };
         let start = Record::ContextStart { context: after, thread, time_ns, inherited: false };
         for (context, record) in [(before, stop), (after, start)] {
             if context != 0 && !self.append(record.words(), &[(NameSpace::Context, context)]) {
-                self.lose(1);
+                self.shared.lose();
             }
         }
     }
@@ -322,17 +334,22 @@ impl Thread {
         let sample = Record::Sample { name: name as u16, context, time_ns, value };
         let names = [(NameSpace::Context, context), (NameSpace::Sample, name)];
         if !self.append(sample.words(), &names) {
-            self.lose(1);
+            self.shared.lose();
         }
     }
 
     /// Ends the log, if this process has one.
     pub(super) fn end(&self, reason: EndReason, exit_code: Option<u16>) {
         let Some(process) = self.shared.existing_process() else { return };
-        let Some(trailer) = process.end(&self.hot, reason, exit_code) else { return };
-        // The reserved slots are used: an earlier end was not the last.
-        if self.put_twice(process, &[trailer.words()]) {
-            process.end_again(&self.hot, 2);
+        if process.end(&self.hot, reason, exit_code) {
+            return;
+        }
+        // Room first: it may lie in another segment, and the trailer counts that one's records.
+        if self.make_room(process, 1 + COPY_DISTANCE) {
+            let trailer = process.later_trailer(reason, exit_code);
+            if self.put_twice(process, &[trailer.words()]) {
+                process.end_again(&self.hot);
+            }
         }
     }
 }

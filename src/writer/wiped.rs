@@ -24,6 +24,18 @@ unsafe impl Wipeable for AtomicU64 {}
 // SAFETY: an array of such values is one.
 unsafe impl<T: Wipeable, const N: usize> Wipeable for [T; N] {}
 
+/// What a forked child finds zeroed of its parent's part of a recorder.
+#[repr(C)]
+pub(super) struct Own {
+    /// 1 in the process that made it.
+    pub(super) is_ours: AtomicU32,
+    /// Records that could not be written.
+    pub(super) lost: AtomicU64,
+}
+
+// SAFETY: zero is a value (not ours, nothing lost), and all changes are atomic.
+unsafe impl Wipeable for Own {}
+
 /// A `T` in pages of its own: zero at first, and zero again in every forked child.
 pub(super) struct Wiped<T: Wipeable> {
     pages: MmapMut,

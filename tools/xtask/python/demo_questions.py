@@ -14,9 +14,9 @@ from pathlib import Path
 
 Row = tuple[object, ...]
 
-# A line of jinja2 of which it is not obvious which tests need it.
+# A line of jinja2 that guards against injected attributes: which tests would notice its loss?
 SOURCE = "src/jinja2/filters.py"
-LINE_TEXT = "        wrapstring = environment.newline_sequence"
+LINE_TEXT = '            raise ValueError(f"Invalid character in attribute name: {key!r}")'
 
 TESTS_OF_LINE = "SELECT context FROM hitlog_line WHERE path = ? AND line = ? ORDER BY context"
 LINES_OF_TEST = "SELECT path, count(*) FROM hitlog_line WHERE context = ? GROUP BY path ORDER BY path"

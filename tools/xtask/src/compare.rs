@@ -4,10 +4,10 @@
 //! (context, file, line) are compared.
 
 use std::path::Path;
+use std::process::Command;
 
-use crate::demo::script;
 use crate::pythons::Python;
-use crate::shell::{Result, announce, run};
+use crate::shell::{Result, announce, run, script};
 use crate::suite;
 use crate::venv::Venv;
 
@@ -27,12 +27,19 @@ pub fn run_on(venv: &Venv) -> Result {
 }
 
 fn record_with_hitlog(venv: &Venv, suite: &Path) -> Result {
-    let mut pytest = suite::pytest(venv, suite);
-    run(pytest.args(["-q", "--no-header", "--hitlog", "--hitlog-output", "hitlog.db"]))
+    let mut pytest = repeatable_pytest(venv, suite);
+    run(pytest.args(["--hitlog", "--hitlog-output", "hitlog.db"]))
 }
 
 fn record_with_coverage(venv: &Venv, suite: &Path) -> Result {
-    let mut pytest = suite::pytest(venv, suite);
-    pytest.args(["-q", "--no-header", "--cov", "--cov-context=test", "--cov-report="]);
+    let mut pytest = repeatable_pytest(venv, suite);
+    pytest.args(["--cov", "--cov-context=test", "--cov-report="]);
     run(pytest.env("COVERAGE_CORE", "ctrace").env("COVERAGE_FILE", suite.join("coverage.db")))
+}
+
+/// A pytest that runs the same lines every time.
+fn repeatable_pytest(venv: &Venv, suite: &Path) -> Command {
+    let mut pytest = suite::pytest(venv, suite);
+    pytest.args(["-q", "--no-header", "-p", "repeatable"]).env("PYTHONHASHSEED", "0");
+    pytest
 }

@@ -4,18 +4,15 @@
 //! coverage.py reads the file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::pythons;
-use crate::shell::{Failure, Result, announce, capture, command, root, run, say, timed, watch};
+use crate::shell::{Failure, Result, announce, capture, command, run, say, script, timed, watch};
 use crate::suite;
 use crate::venv::Venv;
-
-/// How long a worker may take to reach the test in which it is killed.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// pytest's exit code when tests failed: the killed worker's test counts as failed.
 const TESTS_FAILED: i32 = 1;
@@ -61,10 +58,9 @@ fn record(venv: &Venv, suite: &Path) -> Result<Victim> {
     let mut pytest = suite::pytest(venv, suite);
     pytest.args(["-q", "-n", "4", "-p", "demo_victim", "--hitlog"]);
     pytest.env("HITLOG_DEMO_VICTIM", &victim_file);
-    add_to_python_path(&mut pytest, &script(""));
 
     let mut killed = Err(Failure("the suite ended before a worker was killed.".into()));
-    let seen = watch(&mut pytest, || killed = kill_victim(&victim_file))?;
+    let seen = watch(&mut pytest, |ended| killed = kill_victim(&victim_file, ended))?;
     let victim = killed?;
     if seen.code != Some(TESTS_FAILED) {
         let code = seen.code;
@@ -72,21 +68,19 @@ fn record(venv: &Venv, suite: &Path) -> Result<Victim> {
             "pytest should report the killed worker's test as failed: exit code {code:?}."
         )));
     }
-    let names_it = |line: &str| line.contains("SIGKILL") && line.contains(&victim.test);
-    if !seen.stdout.lines().any(names_it) {
-        return Err(Failure(format!(
-            "the summary does not name {}, in which SIGKILL came.",
-            victim.test
-        )));
+    let Victim { pid, test } = &victim;
+    let is_named =
+        |line: &str| line.contains(&format!("1 cut short (pid {pid}")) && line.contains(test);
+    if !seen.stdout.lines().any(is_named) {
+        return Err(Failure(format!("the summary does not name process {pid}, killed in {test}.")));
     }
     Ok(victim)
 }
 
-/// Waits for the worker that offers itself, and kills it.
-fn kill_victim(file: &Path) -> Result<Victim> {
-    let start = Instant::now();
+/// Waits for the worker that offers itself, and kills it. The suite's end ends the waiting.
+fn kill_victim(file: &Path, ended: &AtomicBool) -> Result<Victim> {
     while !file.exists() {
-        if start.elapsed() > PATIENCE {
+        if ended.load(Ordering::Relaxed) {
             return Err(Failure("no worker came to the test in which it is to be killed.".into()));
         }
         sleep(Duration::from_millis(20));
@@ -99,20 +93,4 @@ fn kill_victim(file: &Path) -> Result<Victim> {
     say(format!("\nkill -KILL {pid}   (in {test})"));
     capture(command("sh").args(["-c", "kill -KILL \"$1\"", "sh", &pid]))?;
     Ok(Victim { pid, test })
-}
-
-/// Lets `python` import what lies in `folder`.
-fn add_to_python_path(python: &mut Command, folder: &Path) {
-    let is_path = |(name, value): (_, Option<&std::ffi::OsStr>)| {
-        (name == "PYTHONPATH").then(|| value.map(|value| value.to_owned())).flatten()
-    };
-    let mut paths = python.get_envs().find_map(is_path).unwrap_or_default();
-    paths.push(":");
-    paths.push(folder);
-    python.env("PYTHONPATH", paths);
-}
-
-/// A Python file of this program.
-pub fn script(name: &str) -> PathBuf {
-    root().join("tools/xtask/python").join(name)
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Why a command of ours stops, as a sentence.
@@ -39,6 +40,16 @@ pub fn root() -> PathBuf {
 /// The folder of everything that these commands download or build.
 pub fn work_folder() -> PathBuf {
     root().join("target").join("xtask")
+}
+
+/// The folder of this program's Python files.
+pub fn scripts() -> PathBuf {
+    root().join("tools/xtask/python")
+}
+
+/// A Python file of this program.
+pub fn script(name: &str) -> PathBuf {
+    scripts().join(name)
 }
 
 /// A command that runs in the project's root and is not part of anybody's recorded run.
@@ -89,25 +100,25 @@ pub struct Seen {
     pub code: Option<i32>,
 }
 
-/// Runs `command`; the user sees its output line by line, and the caller gets it. `meanwhile` runs once
-/// the command has started.
-pub fn watch(command: &mut Command, meanwhile: impl FnOnce() + Send) -> Result<Seen> {
+/// Runs `command`; the user sees its output line by line, and the caller gets it. `meanwhile` runs beside
+/// it and is told when the command has ended.
+pub fn watch(command: &mut Command, meanwhile: impl FnOnce(&AtomicBool) + Send) -> Result<Seen> {
     say(format!("$ {}", shown(command)));
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = started.map_err(|error| not_started(command, &error))?;
     let lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).split(b'\n');
     let mut stdout = String::new();
-    std::thread::scope(|scope| -> io::Result<()> {
-        scope.spawn(meanwhile);
-        for line in lines {
-            let line = line?;
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| meanwhile(&ended));
+        for line in lines.map_while(io::Result::ok) {
             let line = String::from_utf8_lossy(&line);
             say(&line);
             stdout.push_str(&line);
             stdout.push('\n');
         }
-        Ok(())
-    })?;
+        ended.store(true, Ordering::Relaxed);
+    });
     Ok(Seen { stdout, code: child.wait()?.code() })
 }
 

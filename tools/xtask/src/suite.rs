@@ -1,10 +1,10 @@
 //! A real project's test suite: jinja2's, from its source distribution on PyPI.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::{Failure, Result, capture, say, work_folder};
+use crate::shell::{Failure, Result, capture, say, scripts, work_folder};
 use crate::venv::Venv;
 
 const REQUIREMENT: &str = "jinja2==3.1.6";
@@ -29,11 +29,12 @@ pub fn unpack(venv: &Venv, purpose: &str) -> Result<PathBuf> {
     Ok(suite)
 }
 
-/// A pytest of `venv` in the suite's folder, with the library from its sources.
-pub fn pytest(venv: &Venv, suite: &std::path::Path) -> Command {
+/// A pytest of `venv` in the suite's folder, with the library from its sources and our plugins at hand.
+pub fn pytest(venv: &Venv, suite: &Path) -> Command {
     let mut pytest = venv.program("python");
     pytest.args(["-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly"]);
-    pytest.current_dir(suite).env("PYTHONPATH", suite.join("src"));
+    let path = format!("{}:{}", suite.join("src").display(), scripts().display());
+    pytest.current_dir(suite).env("PYTHONPATH", path);
     pytest
 }
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::pythons::{self, Python};
-use crate::shell::{Failure, Result, announce, cargo, root, run, say, timed, watch};
+use crate::shell::{Failure, Result, announce, cargo, root, run, say, script, timed, watch};
 use crate::venv::Venv;
 use crate::{compare, demo};
 
@@ -99,7 +99,7 @@ impl Session {
         self.stage("three runs at once in one folder, 20 times", |session| {
             let mut pytest = Venv::with_hitlog(python)?.program("python");
             pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
-            session.count(pytest.arg(demo::script("test_runs_at_once.py")), count_pytest)
+            session.count(pytest.arg(script("test_runs_at_once.py")), count_pytest)
         });
     }
 
@@ -125,7 +125,7 @@ impl Session {
 
     /// Runs tests and adds what `count` finds in their output.
     fn count(&mut self, tests: &mut Command, count: fn(&str) -> Counts) -> Result {
-        let seen = watch(tests, || {})?;
+        let seen = watch(tests, |_| {})?;
         let counts = count(&seen.stdout);
         self.counts.passed += counts.passed;
         self.counts.failed += counts.failed;

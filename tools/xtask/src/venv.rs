@@ -87,14 +87,10 @@ impl Venv {
         capture(self.program("python").args(["-m", "pip", "--version"])).is_ok()
     }
 
-    fn pip_install(&self, what: &[&str], add: impl FnOnce(&mut Command)) -> Result {
+    fn pip_install(&self) -> Command {
         let mut pip = self.program("python");
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what);
-        add(&mut pip);
-        capture(&mut pip).map_err(|Failure(said)| {
-            Failure(format!("pip could not install {}. Is the network there?\n{said}", what.join(" ")))
-        })?;
-        Ok(())
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip
     }
 
     fn install(&self, requirements: &[&str]) -> Result {
@@ -104,7 +100,12 @@ impl Venv {
             return Ok(());
         }
         say(format!("Python {}: installing {}", self.version, requirements.join(", ")));
-        self.pip_install(requirements, |_| {})?;
+        capture(self.pip_install().args(requirements)).map_err(|Failure(said)| {
+            Failure(format!(
+                "pip could not install {}. Is the network there?\n{said}",
+                requirements.join(" ")
+            ))
+        })?;
         Ok(fs::write(stamp, list)?)
     }
 
@@ -120,11 +121,13 @@ impl Venv {
         let start = SystemTime::now();
         say(format!("Python {}: building hitlog (the first time takes minutes)", self.version));
         let package = format!("{}[test]", root().join("tools/python").display());
-        timed("built and installed", || {
-            self.pip_install(&[&package], |pip| {
-                pip.env("CARGO_TARGET_DIR", root().join("target").join("python"));
-                pip.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
-            })
+        let mut pip = self.pip_install();
+        pip.arg(&package).env("CARGO_TARGET_DIR", root().join("target").join("python"));
+        pip.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+        timed("built and installed", || capture(&mut pip)).map_err(|Failure(said)| {
+            Failure(format!(
+                "{package} could not be built and installed. pip and maturin say why:\n{said}"
+            ))
         })?;
         // What changed while the wheel was built may not be in it.
         Ok(fs::File::create(stamp)?.set_modified(start)?)

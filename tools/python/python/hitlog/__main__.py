@@ -12,6 +12,9 @@ def main() -> int:
 
     # Python ignores it, and a command that is started would inherit that.
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # Python's own handler would raise KeyboardInterrupt here after the command ended.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     return _native.main(["hitlog", *sys.argv[1:]])
 
 
