@@ -22,7 +22,7 @@ use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_V
 const EXAMPLES: &str = "\
 Examples:
   hitlog run -- pytest -n 8                     tests by name, from all workers
-  hitlog run --branch --source src -- pytest    branches too, and only files under src
+  hitlog run --source src -- pytest             only files under src
   hitlog run --context nightly -o nightly.db -- python -m shop
   hitlog run -- sh -c 'make test'               whatever Python it starts is recorded
   hitlog run -- python tools/report.py; echo $?
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 
-    /// Record branches instead of lines
+    /// Record branches instead of lines; Python processes record lines only, and refuse
     #[arg(long)]
     branch: bool,
 

@@ -112,10 +112,7 @@ impl MeasuredFile {
     }
 
     fn record(&self, line: u32) {
-        // An empty module of CPython 3.11 runs "line 0", which is no line: nothing is lost with it.
-        if let Some((recorder, file)) = &self.recorder
-            && line > 0
-        {
+        if let Some((recorder, file)) = &self.recorder {
             recorder.line(*file, line);
         }
     }

@@ -1,8 +1,9 @@
-//! The developer's commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask compare`.
+//! The developer's commands: `cargo xtask demo`, `test`, `compare`, `bench`.
 //!
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
 
+mod bench;
 mod compare;
 mod demo;
 mod pythons;
@@ -25,9 +26,10 @@ Commands:
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
   compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
+  bench     Measure what recording costs jinja2's suite, beside coverage.py
   help      Print this
 
-Options of test and compare:
+Options of test, compare and bench:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
 
@@ -60,6 +62,7 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
+        ("bench", options) => bench::run_all(&pythons::choose(options)?),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
     }

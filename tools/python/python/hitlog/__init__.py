@@ -8,8 +8,8 @@ nothing and costs next to nothing.
 >>> with hitlog.context("load the catalogue"):
 ...     hitlog.sample("entries", 1733)
 
-PYTEST_DONT_REWRITE: this module is imported before pytest starts, and a pytest whose warnings are errors
-would end because it cannot rewrite its assertions, of which there are none.
+PYTEST_DONT_REWRITE: this module is imported before pytest starts, and a pytest whose warnings are
+errors would end because it cannot rewrite its assertions, of which there are none.
 """
 
 from __future__ import annotations
