@@ -352,6 +352,42 @@ fn only_whole_logs_of_the_dead_are_deleted_and_only_when_asked() {
     assert_eq!(folder.lines().len(), 3);
 }
 
+/// Compacted while a process records, and again after it ended: nothing is there once and gone later.
+#[cfg(feature = "recorder")]
+#[test]
+fn a_living_process_is_read_as_far_as_it_is() {
+    let folder = Folder::new();
+    let recorder = hitlog::Recorder::open(&folder.run).unwrap();
+    let file = recorder.file("/a.py");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let rounds: Vec<BTreeSet<Line>> = std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (recorder, done) = (&recorder, &done);
+            scope.spawn(move || {
+                for round in (0..).take_while(|_| !done.load(std::sync::atomic::Ordering::Relaxed)) {
+                    let _context = recorder.context(format!("thread {thread}, round {}", round % 500));
+                    (1..=20).for_each(|line| recorder.line(file, thread * 1000 + line));
+                    std::thread::sleep(std::time::Duration::from_micros(50));
+                }
+            });
+        }
+        let rounds = (0..10).map(|_| {
+            let report = folder.compact();
+            assert_eq!((report.processes.running, report.damaged, report.unnamed), (1, 0, 0));
+            folder.lines()
+        });
+        let rounds = rounds.collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        rounds
+    });
+    recorder.end(EndReason::Closed, Some(0));
+    let report = folder.compact();
+    assert_eq!((report.processes.clean, report.missing), (1, 0));
+    assert!(report.is_whole());
+    let last = [folder.lines()];
+    assert!(rounds.iter().zip(rounds[1..].iter().chain(&last)).all(|(one, next)| one.is_subset(next)));
+}
+
 #[test]
 fn an_empty_run_makes_an_empty_output_that_can_be_read() {
     let folder = Folder::new();
