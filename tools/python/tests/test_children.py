@@ -121,11 +121,11 @@ def test_pools(recording: Recording, method: str, way: str) -> None:
     ways = {
         "with": "with context.Pool(2) as pool: print(pool.map(work, range(4)))",
         "close": "pool = context.Pool(2); print(pool.map(work, range(4))); pool.close(); pool.join()",
-        "executor": "with ProcessPoolExecutor(2, context) as pool: print(list(pool.map(work, range(4))))",
+        "executor": "with Executor(2, context) as pool: print(list(pool.map(work, range(4))))",
     }
     recording.program(
         "import multiprocessing\n"
-        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from concurrent.futures import ProcessPoolExecutor as Executor\n"
         "def work(n):\n"
         "    m = n + 1\n"
         "    return m\n"

@@ -113,7 +113,7 @@ def test_a_thread_that_still_runs_does_not_hinder_the_end(recording: Recording) 
         "import threading, time\n"
         "begun = threading.Event()\n"
         "def work():\n"
-        "    while True:\n"
+        "    while begun:\n"
         "        begun.set()\n"
         "threading.Thread(target=work, daemon=True).start()\n"
         "begun.wait()\n"

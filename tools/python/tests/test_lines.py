@@ -27,7 +27,7 @@ def programs() -> list[str]:
 def coverage_hits(data_file: Path) -> set[Hit]:
     data = coverage.CoverageData(str(data_file))
     data.read()
-    hits = set()
+    hits: set[Hit] = set()
     for file in data.measured_files():
         for line, contexts in data.contexts_by_lineno(file).items():
             hits.update((context, file, line) for context in contexts)
@@ -72,6 +72,22 @@ def test_a_line_counts_in_every_context_in_which_it_runs(recording: Recording) -
     assert recording.lines("") == {1, 2, 3, 4, 5, 6, 7, 10}
 
 
+def test_contexts_may_change_in_the_middle_of_a_hot_loop(recording: Recording) -> None:
+    recording.program(
+        "from hitlog._contexts import switch\n"
+        "def count(n):\n"
+        "    for m in range(n):\n"
+        "        yield m\n"
+        "def work():\n"
+        "    for n in count(300):\n"
+        "        if n % 100 == 50:\n"
+        "            switch(f'c{n}')\n"
+        "        x = n\n"
+        "work()\n"
+    )
+    for context in ("c50", "c150", "c250"):
+        assert recording.lines(context) - {8} == {3, 4, 6, 7, 9}
+    assert 8 in recording.lines("c150")
 
 
 def test_threads_that_only_the_system_knows_are_recorded(recording: Recording) -> None:

@@ -148,8 +148,7 @@ def test_the_working_directory_may_change(project: Recording) -> None:
 
 def test_names_that_are_no_files_are_not_measured(project: Recording) -> None:
     (project.folder / "main.py").write_text(
-        "for name in ('<string>', '<template x>', '', '?'):\n"
-        "    exec(compile('x = 1', name, 'exec'))\n"
+        "for name in ('<string>', '<template x>', '', '?'):\n    exec(compile('x = 1', name, 'exec'))\n"
     )
     assert measured(project) == {"main.py", "?"}
 
@@ -170,7 +169,9 @@ def test_a_file_in_an_archive(project: Recording) -> None:
 
     with zipfile.ZipFile(project.folder / "code.zip", "w") as archive:
         archive.writestr("zipped.py", "x = 1\n")
-    (project.folder / "main.py").write_text("import sys\nsys.path.insert(0, 'code.zip')\nimport zipped\n")
+    (project.folder / "main.py").write_text(
+        "import sys\nsys.path.insert(0, 'code.zip')\nimport zipped\n"
+    )
     assert measured(project) == {"main.py", "code.zip/zipped.py"}
 
 

@@ -36,7 +36,7 @@ def test_a_python_that_is_not_recorded_is_untouched(tmp_path: Path) -> None:
 
 
 def test_an_empty_variable_means_not_recorded(tmp_path: Path) -> None:
-    modules, *rest = look(tmp_path, HITLOG_RUN="")
+    _modules, *rest = look(tmp_path, HITLOG_RUN="")
     assert rest == ["posix", True, []]
     assert list(tmp_path.iterdir()) == []
 
@@ -84,7 +84,9 @@ def quiet_failure(recording: Recording) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize(("file", "text"), [("run.json", "{"), ("run.json", "[]"), ("config.json", "x")])
+@pytest.mark.parametrize(
+    ("file", "text"), [("run.json", "{"), ("run.json", "[]"), ("config.json", "x")]
+)
 def test_damaged_settings_of_a_run_are_quiet(recording: Recording, file: str, text: str) -> None:
     recording.begin()
     (recording.directory / file).write_text(text)
@@ -151,6 +153,7 @@ def test_programs_that_trace_themselves_still_can(recording: Recording) -> None:
 def test_interpreters_inside_the_process_run(recording: Recording) -> None:
     """They are not recorded, and nothing breaks."""
     names = ("_interpreters", "_xxsubinterpreters")
+    inner = "import os, json; x = 1; exec(compile('y = 1', 'z.py', 'exec'))"
     program = (
         "import importlib\n"
         f"for name in {names}:\n"
@@ -160,7 +163,7 @@ def test_interpreters_inside_the_process_run(recording: Recording) -> None:
         "    except ImportError:\n"
         "        pass\n"
         "number = interpreters.create()\n"
-        "interpreters.run_string(number, 'import os, json; x = 1; exec(compile(\"y = 1\", \"z.py\", \"exec\"))')\n"
+        f"interpreters.run_string(number, {inner!r})\n"
         "interpreters.destroy(number)\n"
         "done = 1\n"
     )

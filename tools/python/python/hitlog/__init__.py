@@ -1,8 +1,8 @@
 """Records which context (a test, a request, a benchmark) ran which line, in every process of a run.
 
-A process is recorded when it was started by ``hitlog run`` or ``pytest --hitlog``, or is a child of such a
-process. Everything here may be called in any process at any time: in one that is not recorded it does
-nothing and costs next to nothing.
+A process is recorded when it was started by ``hitlog run`` or ``pytest --hitlog``, or is a child of
+such a process. Everything here may be called in any process at any time: in one that is not recorded it
+does nothing and costs next to nothing.
 
 >>> import hitlog
 >>> with hitlog.context("load the catalogue"):
@@ -28,7 +28,7 @@ def is_recording() -> bool:
 def sample(name: str, value: int) -> None:
     """Record a measurement with the time of the call and the context of the moment.
 
-    ``value`` is a whole number from 0 to 2**64 - 1 in whatever unit ``name`` tells; any other one raises
+    ``value`` is a whole number from 0 to 2**64 - 1 in the unit that ``name`` tells; any other raises
     OverflowError or TypeError. May be called from any thread; a forked child records into its own log.
     """
     _native.sample(name, value)

@@ -1,11 +1,11 @@
 """What shall be measured in a run, resolved once by its first Python process.
 
-``[tool.hitlog]`` of pyproject.toml in the directory of the run comes first; without that table the file that
-coverage.py would read: ``COVERAGE_RCFILE``, .coveragerc, setup.cfg, tox.ini or pyproject.toml. What ``hitlog run``
-or pytest was told on the command line (``run.json``) replaces ``source``.
+``[tool.hitlog]`` of pyproject.toml in the directory of the run comes first; without that table the file
+that coverage.py would read: ``COVERAGE_RCFILE``, .coveragerc, setup.cfg, tox.ini or pyproject.toml.
+What ``hitlog run`` or pytest was told on the command line (``run.json``) replaces ``source``.
 
-``config.json``, which the other processes read, holds each path and pattern as text with one character for
-each byte of it, so that names that are no UTF-8 get through.
+``config.json``, which the other processes read, holds each path and pattern as text with one character
+for each byte of it, so that names that are no UTF-8 get through.
 """
 
 from __future__ import annotations
@@ -111,8 +111,9 @@ def _read_toml(path: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
-    return tomllib.loads(contents.decode("utf-8"))
+        import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+    table: dict[str, Any] = tomllib.loads(contents.decode("utf-8"))
+    return table
 
 
 def _from_table(table: Mapping[str, Any]) -> _Settings:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def switch(name: str | None) -> str | None:
     """Make ``name`` the context and return the one before, to be given back later.
 
-    In the main thread this is the context of the process: of all threads without one of their own and of
-    every child started meanwhile. In another thread it is the context of that thread alone, and None
+    In the main thread this is the context of the process: of all threads without one of their own and
+    of every child started meanwhile. In another thread it is the context of that thread alone, and None
     means that it has none of its own.
     """
     before = _native.switch_context(name)
@@ -44,8 +44,8 @@ class context:  # noqa: N801 - used like a function
     """Give the lines that run in a ``with`` block to the context ``name``.
 
     In the main thread the context holds for the whole process, for all threads that have none of their
-    own, and for the child processes that are started in the block. In any other thread it holds for that
-    thread alone. Blocks may be nested: afterwards the context before holds again. In a process that is
+    own, and for the child processes that are started in the block. In any other thread it holds for
+    that thread alone. Blocks may be nested: afterwards the one before holds again. In a process that is
     not recorded nothing happens.
 
     >>> with context("import of the big file"):

@@ -1,8 +1,8 @@
 """Begins the recording of this process.
 
-``hitlog.pth`` imports this module in every Python process in whose environment ``HITLOG_RUN`` is set. Nothing
-that goes wrong here may reach the program: it runs as if it were not recorded. With ``HITLOG_DEBUG``
-set, one line on standard error says what went wrong.
+``hitlog.pth`` imports this module in every Python process in whose environment ``HITLOG_RUN`` is set.
+Nothing that goes wrong here may reach the program: it runs as if it were not recorded. With
+``HITLOG_DEBUG`` set, one line on standard error says what went wrong.
 """
 
 from __future__ import annotations

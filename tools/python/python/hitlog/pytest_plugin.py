@@ -1,8 +1,8 @@
 """The pytest plugin: one context per phase of each test, and ``pytest --hitlog``.
 
-In a process that is recorded already (under ``hitlog run``, or a worker of pytest-xdist) it only switches
-contexts. With ``--hitlog`` in one that is not, it begins a run, lets this process and all its children
-record into it, compacts the logs at the end and prints what became of them.
+In a process that is recorded already (under ``hitlog run``, or a worker of pytest-xdist) it only
+switches contexts. With ``--hitlog`` in one that is not, it begins a run, lets this process and all its
+children record into it, compacts the logs at the end and prints what became of them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="measure this directory or package, instead of what the configuration files say; may be given "
-        "several times",
+        help="measure this directory or package, instead of what the configuration files say; "
+        "may be given several times",
     )
 
 
