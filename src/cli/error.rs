@@ -2,21 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::run_directory::{RUNS_FOLDER, newest};
+use crate::run_directory::RUNS_FOLDER;
 
 /// Why the command did not do what was asked. The text is a sentence that names the file and a remedy.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// `path` is neither a run directory nor a log.
-    Missing {
-        /// As the user gave it.
-        path: PathBuf,
-        /// A run that is there.
-        newest: Option<PathBuf>,
-    },
     /// No path was given, and there is no run under the current folder.
     NoRun,
     /// The file `path` cannot be written.
@@ -53,11 +46,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error of an input that is not there, for a user whose current folder is `base`.
-    pub(super) fn missing(path: &Path, base: &Path) -> Error {
-        Error::Missing { path: path.to_owned(), newest: newest(base) }
-    }
-
     /// Whether the reader of our stdout went away.
     pub(super) fn is_closed_pipe(&self) -> bool {
         matches!(self, Error::Stdout { source } if source.kind() == io::ErrorKind::BrokenPipe)
@@ -67,18 +55,6 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Missing { path, newest } => {
-                write!(f, "{}: no such run directory or log. ", path.display())?;
-                match newest {
-                    Some(run) => {
-                        write!(f, "Runs are under {RUNS_FOLDER}/ (newest: {}).", run.display())
-                    }
-                    None => write!(
-                        f,
-                        "There is no run under {RUNS_FOLDER}/ here: record one with `hitlog run`."
-                    ),
-                }
-            }
             Error::NoRun => {
                 write!(
                     f,

@@ -216,7 +216,7 @@ fn a_missing_input_is_named_with_the_newest_run() {
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.starts_with("hitlog: .hitlog: no run here."), "{ended:?}");
     let ended = folder.hitlog(["compact", "nosuch"]);
-    assert!(ended.stderr.contains("There is no run under .hitlog/ here"), "{ended:?}");
+    assert!(ended.stderr.contains("there is none yet: record one with hitlog run"), "{ended:?}");
 
     folder.hitlog(["run", "--", "true"]);
     let newest = folder.runs()[0].strip_prefix(folder.path()).expect("below").display().to_string();
