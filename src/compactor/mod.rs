@@ -13,6 +13,7 @@
 //! Logs are never changed, and only deleted if asked.
 
 mod database;
+mod destination;
 mod discover;
 mod error;
 mod hits;
