@@ -389,14 +389,38 @@ fn a_living_process_is_read_as_far_as_it_is() {
 }
 
 #[test]
-fn an_empty_run_makes_an_empty_output_that_can_be_read() {
+fn without_a_log_the_output_stays_as_it_is() {
     let folder = Folder::new();
+    ProcessLog::new(1).line("test", "/a.py", 7).write(&folder.run);
+    folder.compact();
+    let before = fs::read(&folder.output).unwrap();
+    for log in fs::read_dir(&folder.run).unwrap() {
+        fs::remove_file(log.unwrap().path()).unwrap();
+    }
     fs::write(folder.run.join("run.json"), r#"{"version": 1, "branch": false}"#).unwrap();
-    let report = folder.compact();
-    assert_eq!((report.processes.started, report.files), (0, 0));
-    assert!(folder.lines().is_empty());
-    let has_arcs = "select count(*) from meta where key = 'has_arcs'";
-    assert_eq!(folder.open().query_row(has_arcs, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+    let error =
+        compact(std::slice::from_ref(&folder.run), &Options::new(&folder.output), &()).unwrap_err();
+    assert!(error.to_string().contains("no log to read"), "{error}");
+    std::os::unix::fs::symlink("/dev/null", folder.run.join("1.hitlog")).unwrap();
+    let error =
+        compact(std::slice::from_ref(&folder.run), &Options::new(&folder.output), &()).unwrap_err();
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    assert_eq!(fs::read(&folder.output).unwrap(), before);
+}
+
+#[test]
+fn a_log_whose_lock_is_held_is_not_deleted() {
+    let folder = Folder::new();
+    // Of another boot: on this system no process can say whether its writer lives.
+    let path = ProcessLog::new(1).line("test", "/a.py", 7).write(&folder.run);
+    let file = fs::File::open(&path).unwrap();
+    fs2::FileExt::lock_exclusive(&file).unwrap();
+    let options = Options { delete_logs: true, ..Options::new(&folder.output) };
+    compact(std::slice::from_ref(&folder.run), &options, &()).unwrap();
+    assert!(path.exists(), "somebody holds its lock");
+    fs2::FileExt::unlock(&file).unwrap();
+    compact(std::slice::from_ref(&folder.run), &options, &()).unwrap();
+    assert!(!path.exists());
 }
 
 #[test]
