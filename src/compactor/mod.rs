@@ -27,7 +27,7 @@ mod report;
 mod rows;
 mod scan;
 mod schema;
-mod wording;
+pub(crate) mod wording;
 
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable};
