@@ -30,7 +30,7 @@ mod schema;
 pub(crate) mod wording;
 
 pub use error::Error;
-pub use report::{LogReport, NotEnded, Processes, Report, Unreadable};
+pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;
 use discover::Inputs;
@@ -150,6 +150,15 @@ pub fn compact(
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Finds out whether an output can be written at `path`, before a long run and not after it. Nothing is
+/// left there.
+///
+/// # Errors
+/// As [`compact`] would stop at this output.
+pub fn check_output(path: &Path) -> Result<(), Error> {
+    Output::begin(path).map(drop)
 }
 
 /// Why no log was read.

@@ -198,6 +198,9 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 /// journal: it was made by hand, or is none.
 fn names_another_journal(journal: &Path) -> bool {
     let mut end = [0; SUPER_JOURNAL_MAGIC.len()];
+    if !fs::symlink_metadata(journal).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
     let read = File::open(journal).and_then(|file| {
         let at = file.metadata()?.len().saturating_sub(end.len() as u64);
         file.read_exact_at(&mut end, at)

@@ -232,7 +232,8 @@ impl Display for NotEnded {
 }
 
 /// `path` as a word of a shell's command line.
-fn quoted(path: &str) -> String {
+#[must_use]
+pub fn quoted(path: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+,:@%".contains(character);
     if path.chars().all(is_plain) {
         path.to_owned()
