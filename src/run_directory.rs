@@ -78,7 +78,7 @@ pub fn has_logs(run: &Path) -> bool {
 /// there is no run.
 #[must_use]
 pub fn newest(base: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(base.join(RUNS_FOLDER)).ok()?;
+    let entries = fs::read_dir(runs_folder(base)).ok()?;
     let runs = entries.flatten().filter_map(|entry| {
         let id = entry.file_name().into_string().ok().filter(|id| is_run_id(id))?;
         let metadata = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
@@ -89,9 +89,14 @@ pub fn newest(base: &Path) -> Option<PathBuf> {
     runs.max().map(|(_, _, path)| path)
 }
 
+/// The folder of all runs under `base`, in the fewest words: `.hitlog` in the current folder.
+fn runs_folder(base: &Path) -> PathBuf {
+    if base == Path::new(".") { RUNS_FOLDER.into() } else { base.join(RUNS_FOLDER) }
+}
+
 /// Tries the names that `name` gives, the attempt's number being its argument, until one is free.
 fn create_named(base: &Path, mut name: impl FnMut(u32) -> String) -> io::Result<PathBuf> {
-    let folder = base.join(RUNS_FOLDER);
+    let folder = runs_folder(base);
     create_runs_folder(&folder).map_err(|error| explain(&folder, &error))?;
     for attempt in 0..ATTEMPTS_MAX {
         let path = folder.join(name(attempt));

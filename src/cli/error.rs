@@ -71,8 +71,7 @@ impl fmt::Display for Error {
                 write!(f, "{}: no such run directory or log. ", path.display())?;
                 match newest {
                     Some(run) => {
-                        let run = run.strip_prefix(".").unwrap_or(run).display();
-                        write!(f, "Runs are under {RUNS_FOLDER}/ (newest: {run}).")
+                        write!(f, "Runs are under {RUNS_FOLDER}/ (newest: {}).", run.display())
                     }
                     None => write!(
                         f,
