@@ -33,9 +33,6 @@ pub const CONTEXT_VARIABLE: &str = "HITLOG_CONTEXT";
 /// The file in a run directory that says what is recorded.
 pub const RUN_FILE: &str = "run.json";
 
-/// The file in a run directory that says which files are measured.
-pub const CONFIGURATION_FILE: &str = "config.json";
-
 /// The file in a run directory that says how the command of `hitlog run` ended.
 pub const COMMAND_FILE: &str = "command.json";
 

@@ -16,9 +16,7 @@ use serde_json::json;
 use super::command::{Ended, Signals, not_started_exit_code};
 use super::{DONE, Error, NOT_DONE, compact, say};
 use crate::compactor::{Options, check_output, quoted};
-use crate::run_directory::{
-    self, COMMAND_FILE, CONFIGURATION_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE,
-};
+use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,7 +82,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let _ = write_json(&run.join(COMMAND_FILE), &ended);
     if !run_directory::has_logs(&run) {
         explain_nothing_recorded(&ended);
-        remove_run(&run);
         return Ok(ended.exit_code());
     }
     let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
@@ -157,17 +154,9 @@ fn compact_and_print(run: &Path, output: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a run directory without a log, so that nobody takes it for the newest recording; what else was
-/// put there stays.
-fn remove_run(run: &Path) {
-    for file in [RUN_FILE, COMMAND_FILE, CONFIGURATION_FILE] {
-        let _ = fs::remove_file(run.join(file));
-    }
-    let _ = fs::remove_dir(run);
-}
-
+/// The run directory goes with a command that never ran, and takes nothing but what was put there here.
 fn explain_not_started(arguments: &Arguments, run: &Path, error: &io::Error) -> u8 {
-    remove_run(run);
+    let _ = fs::remove_file(run.join(RUN_FILE)).and_then(|()| fs::remove_dir(run));
     let name = arguments.command[0].to_string_lossy();
     say(&format!("{name}: cannot be started: {error}. Check its spelling, its permissions and PATH."));
     not_started_exit_code(error)
