@@ -62,7 +62,17 @@ pub fn create(base: &Path) -> io::Result<PathBuf> {
     create_named(base, |attempt| run_id(SystemTime::now(), seed.hash_one(attempt) as u16))
 }
 
-/// The run directory under `base` that was made last; `None` if there is none.
+/// Whether anything was recorded into the run directory `run`.
+#[must_use]
+pub fn has_logs(run: &Path) -> bool {
+    let is_log = |entry: fs::DirEntry| {
+        entry.path().extension().is_some_and(|extension| extension == crate::format::FILE_EXTENSION)
+    };
+    fs::read_dir(run).is_ok_and(|entries| entries.flatten().any(is_log))
+}
+
+/// The run directory under `base` that was made last, of those with a log if there are any; `None` if
+/// there is no run.
 #[must_use]
 pub fn newest(base: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(runs_folder(base)).ok()?;
@@ -70,7 +80,8 @@ pub fn newest(base: &Path) -> Option<PathBuf> {
         let id = entry.file_name().into_string().ok().filter(|id| is_run_id(id))?;
         let metadata = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
         // Of two runs of the same second the one that was written to last.
-        Some((id[..RUN_ID_LENGTH - 5].to_owned(), metadata.modified().ok()?, entry.path()))
+        let made = (id[..RUN_ID_LENGTH - 5].to_owned(), metadata.modified().ok()?);
+        Some((has_logs(&entry.path()), made, entry.path()))
     });
     runs.max().map(|(_, _, path)| path)
 }
@@ -224,8 +235,11 @@ mod tests {
         for name in ["20261120-101502-7f3a", "20261120-101503-0000", "20251231-235959-ffff", "zzz"] {
             fs::create_dir_all(base.path().join(RUNS_FOLDER).join(name)).expect("writable");
         }
+        let with_log = base.path().join(".hitlog/20251231-235959-ffff");
         fs::write(base.path().join(".hitlog/20271120-101502-7f3a"), "a file").expect("writable");
         assert_eq!(newest(base.path()), Some(base.path().join(".hitlog/20261120-101503-0000")));
+        fs::write(with_log.join("1-0.hitlog"), "").expect("writable");
+        assert_eq!(newest(base.path()), Some(with_log), "the only one with a log");
     }
 
     #[test]

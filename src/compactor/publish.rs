@@ -9,19 +9,16 @@
 //! Whatever fails before the rename, the previous output stays whole and the temporary file goes.
 
 use super::Error;
+use super::destination::{irreplaceable, resolve};
 use fs2::FileExt as _; // locks
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How an SQLite file begins.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// How a journal ends that names another journal, which SQLite would delete.
 const SUPER_JOURNAL_MAGIC: [u8; 8] = [0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
@@ -154,22 +151,6 @@ impl Drop for Output {
     }
 }
 
-/// The absolute path that `path` leads to.
-fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    let failing = |action, result: io::Result<PathBuf>| {
-        result.map_err(|source| Error::Output { path: path.to_path_buf(), action, source })
-    };
-    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
-        return failing("follow this link", fs::canonicalize(path));
-    }
-    let Some(name) = path.file_name() else {
-        return Err(Error::Refused { path: path.to_path_buf(), found: "a directory" });
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = failing("find its folder", fs::canonicalize(folder.unwrap_or(Path::new("."))))?;
-    Ok(folder.join(name))
-}
-
 /// A name that no glob takes for data: coverage.py merges and deletes `<data file>.*`.
 fn temporary_name() -> String {
     let random = RandomState::new().hash_one(std::process::id());
@@ -198,50 +179,6 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// What is at `destination`, with its article, if that must not be replaced: anything but an empty file
-/// and a database of coverage.py's form.
-fn irreplaceable(destination: &Path) -> Option<&'static str> {
-    let metadata = fs::symlink_metadata(destination).ok()?;
-    if metadata.is_dir() {
-        return Some("a directory");
-    } else if !metadata.is_file() {
-        return Some("not a regular file");
-    } else if metadata.len() == 0 {
-        return None;
-    }
-    let mut magic = Vec::new();
-    let opened = File::open(destination);
-    let read = opened.and_then(|file| file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic));
-    match read {
-        Err(_) => Some("a file that you may not read"),
-        Ok(_) if magic != SQLITE_MAGIC => Some("not a file of hitlog or coverage.py"),
-        Ok(_) => match has_coverage_schema(destination) {
-            Ok(true) => None,
-            Ok(false) => Some("a database of another program"),
-            Err(_) => Some("a damaged database"),
-        },
-    }
-}
-
-/// Reads without locking and without rolling anything back.
-fn has_coverage_schema(path: &Path) -> rusqlite::Result<bool> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
-    let sql = "select exists (select 1 from sqlite_master where name = 'coverage_schema')";
-    connection.query_row(sql, [], |row| row.get(0))
-}
-
-fn immutable_uri(path: &Path) -> String {
-    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-            char::from(*byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    });
-    format!("file://{}?immutable=1", escaped.collect::<String>())
-}
-
 fn lock(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -261,6 +198,9 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 /// journal: it was made by hand, or is none.
 fn names_another_journal(journal: &Path) -> bool {
     let mut end = [0; SUPER_JOURNAL_MAGIC.len()];
+    if !fs::symlink_metadata(journal).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
     let read = File::open(journal).and_then(|file| {
         let at = file.metadata()?.len().saturating_sub(end.len() as u64);
         file.read_exact_at(&mut end, at)
@@ -271,6 +211,7 @@ fn names_another_journal(journal: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     fn database(path: &Path, rows: u32) {
         let connection = Connection::open(path).unwrap();
@@ -326,32 +267,6 @@ mod tests {
         publish(&folder.path().join("out.db"), 1).unwrap();
         let exist = [&leftover, &young, &other, &living.temporary].map(|path| path.exists());
         assert_eq!(exist, [false, true, true, true]);
-    }
-
-    #[test]
-    fn only_our_kind_of_file_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let refused = |name: &str| publish(&at(name), 1).unwrap_err().to_string();
-        fs::create_dir(at("folder")).unwrap();
-        assert!(refused("folder").contains("a directory"));
-        fs::write(at("cart.py"), "total = 1\n").unwrap();
-        assert!(refused("cart.py").contains("not a file of hitlog or coverage.py"));
-        Connection::open(at("app.db")).unwrap().execute_batch("create table t (x)").unwrap();
-        assert!(refused("app.db").contains("a database of another program"));
-        fs::write(at("torn.db"), SQLITE_MAGIC).unwrap();
-        assert!(refused("torn.db").contains("a damaged database"));
-        assert!(refused("none/out.db").contains("Make its folder first"));
-        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
-        assert!(refused("dangling").contains("cannot follow this link"));
-        fs::write(at("empty.db"), "").unwrap();
-        publish(&at("empty.db"), 3).unwrap();
-        publish(&at("empty.db"), 4).unwrap();
-        assert_eq!(rows(&at("empty.db")), 4);
-        assert_eq!(
-            names(folder.path()),
-            ["app.db", "cart.py", "dangling", "empty.db", "folder", "torn.db"]
-        );
     }
 
     #[test]

@@ -185,7 +185,8 @@ impl Display for Report {
 /// Writes the first of `items`, each on a line, and how many there are besides.
 fn write_list(f: &mut Formatter<'_>, what: &str, items: Vec<&String>) -> fmt::Result {
     for item in items.iter().take(LISTED_MAX) {
-        writeln!(f, "{what}: {item}")?;
+        // A path can hold what a terminal would obey.
+        writeln!(f, "{what}: {}", item.replace(char::is_control, " "))?;
     }
     match items.len().saturating_sub(LISTED_MAX) as u64 {
         0 => Ok(()),
@@ -231,7 +232,8 @@ impl Display for NotEnded {
 }
 
 /// `path` as a word of a shell's command line.
-fn quoted(path: &str) -> String {
+#[must_use]
+pub fn quoted(path: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+,:@%".contains(character);
     if path.chars().all(is_plain) {
         path.to_owned()
