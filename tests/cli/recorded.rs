@@ -122,9 +122,11 @@ fn a_signal_during_the_compaction_ends_it_and_the_logs_are_kept() {
     let lock = fs::File::open(&out).expect("a folder");
     fs2::FileExt::lock_exclusive(&lock).expect("the lock is free");
     let mut command = recording(&folder, "0", &["-o", "out/hitlog.db"], "");
-    let run = command.stderr(Stdio::piped()).spawn().expect("it starts");
-    // The unfinished output shows that the compaction has begun.
-    while fs::read_dir(&out).expect("readable").next().is_none() {
+    let mut run = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    // The command's end is written down, and the unfinished output shows that the compaction has begun.
+    let has_ended = || folder.runs().iter().any(|run| run.join("command.json").exists());
+    while !has_ended() || fs::read_dir(&out).expect("readable").next().is_none() {
+        assert_eq!(run.try_wait().expect("a child"), None, "it waits for the lock");
         std::thread::yield_now();
     }
     let pid = Pid::from_raw(run.id() as i32).expect("a pid");
