@@ -4,6 +4,9 @@
 //! own when it is seen for the first time, so that all other code runs at full speed. A line that needs
 //! no more reports in this context is disabled, and armed again at the next switch by turning the
 //! events of its code object off and on, which disturbs no other tool.
+//!
+//! Programs can take our tool id away (tests of tools do). The next switch of contexts notices, takes
+//! an id again and arms all code anew.
 
 use std::os::raw::c_long;
 use std::sync::Mutex;
@@ -12,17 +15,26 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple, PyWeakrefReference};
 
 use super::builtin::Definition;
 use super::{builtin, code, loaded};
+use crate::notes;
 use crate::session::{self, Session, Verdict};
 
-/// Ids of tools in the order in which they are tried; 0 to 2 and 5 have a use by convention.
-const TOOL_IDS: [i32; 6] = [4, 3, 5, 2, 0, 1];
+/// Ids of tools in the order in which they are tried. The others have a use by convention: debuggers,
+/// coverage.py, profilers and optimizers that come later find theirs free.
+const TOOL_IDS: [i32; 2] = [4, 3];
+const TAKEN_AWAY: &str = "the program gave back or took hitlog's tool id of sys.monitoring: lines that \
+                          ran from then until the next context may be missing";
+/// So many code objects wait to be armed before those that are gone are looked for.
+const HOT_ROOM: usize = 1024;
 
 /// What is needed of `sys.monitoring`, looked up once.
 struct Monitoring {
+    /// The very object that shows that a tool id is ours.
+    name: Py<PyString>,
+    get_tool: Py<PyAny>,
     use_tool_id: Py<PyAny>,
     free_tool_id: Py<PyAny>,
     register_callback: Py<PyAny>,
@@ -46,8 +58,9 @@ static MONITORING: PyOnceLock<Monitoring> = PyOnceLock::new();
 #[derive(Default)]
 struct State {
     tool: Option<i32>,
-    /// Code objects with lines that were disabled since the last switch.
-    hot: Vec<Py<PyAny>>,
+    /// Code objects with lines that were disabled since the last switch. They may be freed meanwhile:
+    /// a program may `exec` any number of texts in one context.
+    hot: Vec<Py<PyWeakrefReference>>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State { tool: None, hot: Vec::new() });
@@ -65,6 +78,8 @@ fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
         let function =
             |definition: &'static Definition| definition.of_module(&hitlog).map(Bound::unbind);
         Ok(Monitoring {
+            name: PyString::new(py, "hitlog").unbind(),
+            get_tool: get("get_tool")?,
             use_tool_id: get("use_tool_id")?,
             free_tool_id: get("free_tool_id")?,
             register_callback: get("register_callback")?,
@@ -101,22 +116,52 @@ pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
 }
 
 fn take_tool_id(py: Python<'_>, monitoring: &Monitoring) -> PyResult<i32> {
-    let free = |tool: &i32| monitoring.use_tool_id.call1(py, (*tool, "hitlog")).is_ok();
+    let free = |tool: &i32| monitoring.use_tool_id.call1(py, (*tool, &monitoring.name)).is_ok();
     TOOL_IDS.into_iter().find(free).ok_or_else(|| {
-        PyRuntimeError::new_err("all tool ids of sys.monitoring are taken by other tools")
+        let holder = |tool| monitoring.get_tool.call1(py, (tool,)).map(|name| name.to_string());
+        let [first, second] =
+            TOOL_IDS.map(|tool| format!("{tool} by {}", holder(tool).unwrap_or_default()));
+        PyRuntimeError::new_err(format!(
+            "the tool ids of sys.monitoring that have no use by convention are taken: {first}, {second}"
+        ))
     })
 }
 
-/// Gives the tool id back.
-pub fn stop(py: Python<'_>) -> PyResult<()> {
-    let monitoring = monitoring(py)?;
+/// Whether `tool` is still our id.
+fn is_ours(py: Python<'_>, monitoring: &Monitoring, tool: i32) -> bool {
+    monitoring.get_tool.call1(py, (tool,)).is_ok_and(|name| name.is(&monitoring.name))
+}
+
+/// Gives the tool id back, if it is still ours.
+pub fn stop(py: Python<'_>) {
     let (tool, hot) = with_state(|state| (state.tool.take(), std::mem::take(&mut state.hot)));
     drop(hot);
-    let Some(tool) = tool else { return Ok(()) };
-    for event in [monitoring.line_event, monitoring.start_event] {
-        monitoring.register_callback.call1(py, (tool, event, py.None()))?;
+    let (Some(tool), Some(monitoring)) = (tool, MONITORING.get(py)) else { return };
+    if !is_ours(py, monitoring, tool) {
+        notes::tell(TAKEN_AWAY);
+        return;
     }
-    monitoring.free_tool_id.call1(py, (tool,)).map(drop)
+    for event in [monitoring.line_event, monitoring.start_event] {
+        // Nothing is left to do when this fails: without a recording the callbacks do nothing.
+        let _ = monitoring.register_callback.call1(py, (tool, event, py.None()));
+    }
+    let _ = monitoring.free_tool_id.call1(py, (tool,));
+}
+
+/// Notices that our tool id is not ours any more, and begins again with another one.
+pub fn check(py: Python<'_>, session: &'static Session) {
+    let Some(tool) = with_state(|state| state.tool) else { return };
+    if MONITORING.get(py).is_some_and(|monitoring| is_ours(py, monitoring, tool)) {
+        return;
+    }
+    notes::tell(TAKEN_AWAY);
+    with_state(|state| state.tool = None);
+    // Whether code kept its events depends on the version: all of it is looked at anew.
+    session.forget_files();
+    if let Err(error) = start(py, session) {
+        stop(py);
+        notes::tell(&format!("no line is recorded any more: {}", error.value(py)));
+    }
 }
 
 /// Arms again what was disabled since the last switch.
@@ -127,8 +172,9 @@ pub fn report_hot(py: Python<'_>) -> PyResult<()> {
     hot.dedup_by_key(|code| code.as_ptr());
     let monitoring = monitoring(py)?;
     for code in hot {
+        let Some(code) = code.bind(py).upgrade() else { continue };
         let events = monitoring.get_local_events.call1(py, (tool, &code))?.extract(py)?;
-        report(monitoring, tool, code.bind(py), events)?;
+        report(monitoring, tool, &code, events)?;
     }
     Ok(())
 }
@@ -221,20 +267,35 @@ unsafe extern "C" fn on_line(
         return builtin::none();
     }
     // SAFETY: there are two arguments, and the interpreter promises a code object and a number; a
-    // caller from outside who passes something else gets "not found" and -1.
+    // caller from outside who passes something else gets "not found" and -1, with an error.
     let (file, line) = unsafe {
         let line: c_long = ffi::PyLong_AsLong(*arguments.add(1));
         (code::file_of(*arguments), line)
     };
-    let verdict = match (file, u32::try_from(line)) {
-        (Some(file), Ok(line)) => file.line(line),
-        _ => Verdict::Keep,
-    };
-    if verdict == Verdict::Keep {
-        return builtin::none();
+    let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return not_a_line() };
+    match file.line(line) {
+        Verdict::Keep => builtin::none(),
+        // SAFETY: the first argument is a code object, and the lock is held.
+        Verdict::Enough => unsafe { enough(*arguments) },
+        Verdict::Forked => forked(),
     }
-    // SAFETY: the first argument is a code object, and the lock is held.
-    unsafe { enough(*arguments) }
+}
+
+/// The arguments were no code object of a measured file and a line of it.
+#[cold]
+fn not_a_line() -> *mut ffi::PyObject {
+    // SAFETY: callbacks run with the lock held.
+    unsafe { ffi::PyErr_Clear() };
+    builtin::none()
+}
+
+/// The first line in a child of which Python does not know that it was forked: what its parent did not
+/// want reported any more is reported here.
+#[cold]
+fn forked() -> *mut ffi::PyObject {
+    // SAFETY: callbacks run with the lock held.
+    super::after_fork(unsafe { Python::assume_attached() });
+    builtin::none()
 }
 
 /// Disables the line that was just reported.
@@ -243,15 +304,41 @@ unsafe fn enough(code: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: callbacks run with the lock held.
     let py = unsafe { Python::assume_attached() };
     let Some(monitoring) = MONITORING.get(py) else { return builtin::none() };
-    if session::is_heat_by_context() {
-        with_state(|state| {
-            if state.hot.last().is_none_or(|last| last.as_ptr() != code) {
-                // SAFETY: the caller's code object is alive.
-                state.hot.push(unsafe { Bound::from_borrowed_ptr(py, code) }.unbind());
-            }
-        });
+    // SAFETY: the caller's code object is alive.
+    let code = unsafe { Bound::from_borrowed_ptr(py, code) };
+    if session::is_heat_by_context() && remember_hot(&code).is_err() {
+        // A line that could not be armed again must not be disabled.
+        return builtin::none();
     }
     monitoring.disable.clone_ref(py).into_ptr()
+}
+
+fn remember_hot(code: &Bound<'_, PyAny>) -> PyResult<()> {
+    // A code object has one such reference for all who ask.
+    let code = PyWeakrefReference::new(code)?;
+    let is_full = with_state(|state| {
+        if state.hot.last().is_none_or(|last| !last.is(&code)) {
+            state.hot.push(code.clone().unbind());
+        }
+        state.hot.len() == state.hot.capacity() && state.hot.len() >= HOT_ROOM
+    });
+    if is_full {
+        forget_freed(code.py());
+    }
+    Ok(())
+}
+
+/// Makes room among the code objects to arm, so that their list grows only with those that are alive.
+fn forget_freed(py: Python<'_>) {
+    let mut hot = with_state(|state| std::mem::take(&mut state.hot));
+    hot.sort_unstable_by_key(|code| code.as_ptr());
+    hot.dedup_by_key(|code| code.as_ptr());
+    hot.retain(|code| code.bind(py).upgrade().is_some());
+    hot.reserve(hot.len().max(HOT_ROOM));
+    with_state(|state| {
+        hot.append(&mut state.hot);
+        state.hot = hot;
+    });
 }
 
 /// `PY_START`: only there to make the interpreter report the first line.
