@@ -224,10 +224,12 @@ class Run:
 def _has_no_file(output: str) -> bool:
     try:
         import sqlite3
-
+    except ImportError:
+        return False
+    try:
         with contextlib.closing(sqlite3.connect(output)) as connection:
             return connection.execute("select 1 from file limit 1").fetchone() is None
-    except (ImportError, sqlite3.Error):
+    except sqlite3.Error:
         return False
 
 
