@@ -3,6 +3,7 @@
 //! `HITLOG_DEBUG` shows each on standard error at once; a process that compacts its own run, as
 //! `pytest --hitlog` does, shows them with the summary. Each sentence is kept once.
 
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -19,7 +20,8 @@ pub fn tell(note: &str) {
     }
     notes.push(note.to_owned());
     if std::env::var_os("HITLOG_DEBUG").is_some_and(|value| !value.is_empty()) {
-        eprintln!("hitlog: process {}: {note}", std::process::id());
+        // The program may have closed it.
+        let _ = writeln!(std::io::stderr(), "hitlog: process {}: {note}", std::process::id());
     }
 }
 

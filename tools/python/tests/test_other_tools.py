@@ -19,7 +19,7 @@ def work():
     return 1
 for name in ("a", "b", "c"):
     with hitlog.context(name):
-        work()
+        for _ in range(50): work()
     if name == "a":
         {between}
 """
@@ -109,6 +109,8 @@ def test_tests_that_free_all_tool_ids_pass(tmp_path: Path) -> None:
     test = (
         "import sys\n"
         "def test_free():\n"
+        "    for tool in range(100):\n"
+        "        tool += 1\n"
         "    for tool in range(6):\n"
         "        sys.monitoring.free_tool_id(tool)\n"
         "def test_take():\n"
