@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 
 use crate::run_directory::RUNS_FOLDER;
 
@@ -12,13 +11,6 @@ use crate::run_directory::RUNS_FOLDER;
 pub enum Error {
     /// No path was given, and there is no run under the current folder.
     NoRun,
-    /// The file `path` cannot be written.
-    Output {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// stdout cannot be written.
     Stdout {
         /// What the system said.
@@ -59,13 +51,6 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{RUNS_FOLDER}: no run here. Record one with `hitlog run`, or name a run directory."
-                )
-            }
-            Error::Output { path, reason } => {
-                write!(
-                    f,
-                    "{}: cannot be written: {reason}. Choose another file with -o.",
-                    path.display()
                 )
             }
             Error::Stdout { source } => write!(f, "stdout cannot be written: {source}."),
