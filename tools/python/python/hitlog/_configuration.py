@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The settings of ours and of coverage.py's that say what is measured.
 _LISTS = ("source", "source_pkgs", "include", "omit")
 _Settings = dict[str, list[str]]
+# What coverage.py takes for yes.
+_YES = ("1", "yes", "true", "on")
 
 
 def publish(run_directory: str) -> None:
@@ -45,7 +47,8 @@ def publish(run_directory: str) -> None:
 def resolve(run: Mapping[str, Any]) -> dict[str, object]:
     """Turn the settings for ``run`` (the contents of run.json) into what the recorder reads."""
     directory = os.path.realpath(run.get("cwd") or os.getcwd())
-    settings = _settings(directory)
+    table = _table(directory)
+    settings = _lists(table)
     if run.get("source"):
         settings["source"], settings["source_pkgs"] = list(run["source"]), []
     directories, packages = [], list(settings["source_pkgs"])
@@ -57,6 +60,7 @@ def resolve(run: Mapping[str, Any]) -> dict[str, object]:
             packages.append(source)
     return {
         "version": 1,
+        "branch": bool(run.get("branch")) or str(table.get("branch", "")).lower() in _YES,
         "directory": _one_byte_text(directory),
         "source_directories": [_one_byte_text(path) for path in directories],
         "source_packages": packages,
@@ -76,29 +80,30 @@ def _read_json(path: str) -> dict[str, Any]:
     return contents
 
 
-def _settings(directory: str) -> _Settings:
+def _table(directory: str) -> Mapping[str, Any]:
+    """Find the settings of the project in `directory`, ours or coverage.py's."""
     project = _read_toml(os.path.join(directory, "pyproject.toml"))
     ours = project.get("tool", {}).get("hitlog")
     if isinstance(ours, dict):
-        return _from_table(ours)
+        return ours
     chosen = os.environ.get("COVERAGE_RCFILE")
     if chosen:
-        return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or _from_table({})
+        return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or {}
     for name in (".coveragerc", "setup.cfg", "tox.ini", "pyproject.toml", ".coveragerc.toml"):
         found = _from_file(os.path.join(directory, name))
         if found is not None:
             return found
-    return _from_table({})
+    return {}
 
 
-def _from_file(path: str) -> _Settings | None:
+def _from_file(path: str) -> Mapping[str, Any] | None:
     """Read coverage.py's settings; None if the file is missing or has none."""
     if path.endswith(".toml"):
         contents = _read_toml(path)
         table = contents.get("tool", {}).get("coverage")
         if table is None and path.endswith(".coveragerc.toml") and contents:
             table = contents
-        return None if table is None else _from_table(table.get("run", {}))
+        return None if table is None else table.get("run", {})
     return _from_ini(path)
 
 
@@ -116,7 +121,7 @@ def _read_toml(path: str) -> dict[str, Any]:
     return table
 
 
-def _from_table(table: Mapping[str, Any]) -> _Settings:
+def _lists(table: Mapping[str, Any]) -> _Settings:
     settings: _Settings = {}
     for key in _LISTS:
         value = table.get(key, [])
@@ -125,7 +130,7 @@ def _from_table(table: Mapping[str, Any]) -> _Settings:
     return settings
 
 
-def _from_ini(path: str) -> _Settings | None:
+def _from_ini(path: str) -> Mapping[str, Any] | None:
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
@@ -137,9 +142,9 @@ def _from_ini(path: str) -> _Settings | None:
     own_file = not path.endswith(("setup.cfg", "tox.ini"))
     for section in ("coverage:run", "run"):
         if parser.has_section(section) and (own_file or section != "run"):
-            return _from_table(dict(parser.items(section)))
+            return dict(parser.items(section))
     has_others = any(name.startswith("coverage:") for name in parser.sections())
-    return _from_table({}) if own_file or has_others else None
+    return {} if own_file or has_others else None
 
 
 # coverage.py's: $NAME, ${NAME}, ${NAME?}, ${NAME-default}, and $$ for a dollar.

@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="record which test ran which line, here and in every child process",
     )
     group.addoption(
+        "--hitlog-branch",
+        action="store_true",
+        help="record branches too (also: branch = true in the configuration)",
+    )
+    group.addoption(
         "--hitlog-output",
         metavar="FILE",
         default="hitlog.db",
@@ -54,7 +59,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
     # A worker whose start-up hook is missing has just been started by the import.
     if options.hitlog and not os.environ.get(_start.RUN) and not _native.is_recording():
-        run = Run(options.hitlog_output, options.hitlog_source)
+        run = Run(options.hitlog_output, options.hitlog_source, options.hitlog_branch)
         run.begin()
         early_config.add_cleanup(run.finish)
         early_config.pluginmanager.register(Summary(run), "hitlog-summary")
@@ -98,8 +103,9 @@ class Contexts:
 class Run:
     """A run that this process began and will compact."""
 
-    def __init__(self, output: str, sources: list[str]) -> None:
+    def __init__(self, output: str, sources: list[str], branch: bool) -> None:
         """Take the settings; nothing happens before :meth:`begin`."""
+        self._branch = branch
         self._output = os.path.abspath(output)
         self._sources = [os.path.abspath(path) if os.path.exists(path) else path for path in sources]
         self._directory: str | None = None
@@ -127,7 +133,7 @@ class Run:
             "version": 1,
             "cwd": os.getcwd(),
             "command": sys.argv,
-            "branch": False,
+            "branch": self._branch,
             "source": self._sources,
             "context": None,
         }

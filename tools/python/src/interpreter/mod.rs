@@ -1,7 +1,9 @@
 //! What touches CPython's insides, and all of this package's `unsafe` but the stamps' memory.
 //!
 //! * `code`: which measured file a code object belongs to, kept in the code object itself.
-//! * `monitoring` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported.
+//! * `monitoring` and `events` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported.
+//! * `branches`, `instructions`: which way a branch went, and which lines that means.
+//! * `frame`, `transitions`: the same, found by tracing.
 //! * `loaded`: the code that was there before the recording began.
 //! * `audit`: the interpreter tells of code that is about to run, and of `exec`.
 //! * `ends`: the exit status, and ends that skip the interpreter's own.
@@ -10,11 +12,17 @@
 //! All of it runs with the interpreter's lock held.
 
 mod audit;
+#[cfg(Py_3_12)]
+mod branches;
 mod builtin;
 mod code;
 mod ends;
+#[cfg(Py_3_12)]
+mod events;
 #[cfg(not(Py_3_12))]
 mod frame;
+#[cfg(Py_3_12)]
+mod instructions;
 #[cfg(Py_3_12)]
 mod loaded;
 #[cfg(Py_3_12)]
@@ -24,6 +32,8 @@ mod packages;
 mod threads;
 #[cfg(not(Py_3_12))]
 mod tracing;
+#[cfg(not(Py_3_12))]
+mod transitions;
 
 pub use code::text_bytes;
 #[cfg(Py_3_12)]

@@ -5,7 +5,6 @@
 //! no more reports in this context is disabled, and armed again at the next switch by turning the
 //! events of its code object off and on, which disturbs no other tool.
 
-use std::os::raw::c_long;
 use std::sync::Mutex;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -15,8 +14,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::builtin::Definition;
-use super::{builtin, code, loaded};
-use crate::session::{self, Session, Verdict};
+use super::{branches, builtin, code, events, loaded};
+use crate::session::{self, Session};
 
 /// Ids of tools in the order in which they are tried; 0 to 2 and 5 have a use by convention.
 const TOOL_IDS: [i32; 6] = [4, 3, 5, 2, 0, 1];
@@ -32,15 +31,25 @@ struct Monitoring {
     disable: Py<PyAny>,
     line_event: i32,
     start_event: i32,
+    return_event: i32,
+    #[cfg(not(Py_3_14))]
+    instruction_event: i32,
+    /// One event, or one for each way.
+    branch_events: Vec<i32>,
     on_line: Py<PyAny>,
     on_start: Py<PyAny>,
+    on_branch: Py<PyAny>,
+    on_return: Py<PyAny>,
+    #[cfg(not(Py_3_14))]
+    on_instruction: Py<PyAny>,
     /// The instruction `RESUME`, at which the body of each function begins.
     resume: u8,
 }
 
-static ON_LINE: Definition = Definition::fast(c"on_line", c"Records that a line ran.", on_line);
-static ON_START: Definition =
-    Definition::fast(c"on_start", c"Makes the first line be reported.", on_start);
+#[cfg(not(Py_3_14))]
+const BRANCH_EVENTS: [&str; 1] = ["BRANCH"];
+#[cfg(Py_3_14)]
+const BRANCH_EVENTS: [&str; 2] = ["BRANCH_LEFT", "BRANCH_RIGHT"];
 static MONITORING: PyOnceLock<Monitoring> = PyOnceLock::new();
 
 #[derive(Default)]
@@ -59,7 +68,7 @@ fn with_state<R>(work: impl FnOnce(&mut State) -> R) -> R {
 fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
     MONITORING.get_or_try_init(py, || {
         let module = py.import("sys")?.getattr("monitoring")?;
-        let events = module.getattr("events")?;
+        let numbers = module.getattr("events")?;
         let get = |name: &str| module.getattr(name).map(Bound::unbind);
         let hitlog = py.import("hitlog")?;
         let function =
@@ -72,10 +81,21 @@ fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
             get_local_events: get("get_local_events")?,
             set_local_events: get("set_local_events")?,
             disable: get("DISABLE")?,
-            line_event: events.getattr("LINE")?.extract()?,
-            start_event: events.getattr("PY_START")?.extract()?,
-            on_line: function(&ON_LINE)?,
-            on_start: function(&ON_START)?,
+            line_event: numbers.getattr("LINE")?.extract()?,
+            start_event: numbers.getattr("PY_START")?.extract()?,
+            return_event: numbers.getattr("PY_RETURN")?.extract()?,
+            #[cfg(not(Py_3_14))]
+            instruction_event: numbers.getattr("INSTRUCTION")?.extract()?,
+            branch_events: BRANCH_EVENTS
+                .iter()
+                .map(|name| numbers.getattr(name)?.extract())
+                .collect::<PyResult<_>>()?,
+            on_line: function(&events::ON_LINE)?,
+            on_start: function(&events::ON_START)?,
+            on_branch: function(&events::ON_BRANCH)?,
+            on_return: function(&events::ON_RETURN)?,
+            #[cfg(not(Py_3_14))]
+            on_instruction: function(&events::ON_INSTRUCTION)?,
             resume: resume_instruction(py)?,
         })
     })
@@ -97,6 +117,15 @@ pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
     };
     register(monitoring.line_event, &monitoring.on_line)?;
     register(monitoring.start_event, &monitoring.on_start)?;
+    if session::has_branches() {
+        branches::prepare(py)?;
+        for event in &monitoring.branch_events {
+            register(*event, &monitoring.on_branch)?;
+        }
+        register(monitoring.return_event, &monitoring.on_return)?;
+        #[cfg(not(Py_3_14))]
+        register(monitoring.instruction_event, &monitoring.on_instruction)?;
+    }
     loaded::each_code(py, &mut |code| see(&code))
 }
 
@@ -113,7 +142,8 @@ pub fn stop(py: Python<'_>) -> PyResult<()> {
     let (tool, hot) = with_state(|state| (state.tool.take(), std::mem::take(&mut state.hot)));
     drop(hot);
     let Some(tool) = tool else { return Ok(()) };
-    for event in [monitoring.line_event, monitoring.start_event] {
+    let events = [monitoring.line_event, monitoring.start_event, monitoring.return_event];
+    for event in events.iter().chain(&monitoring.branch_events) {
         monitoring.register_callback.call1(py, (tool, event, py.None()))?;
     }
     monitoring.free_tool_id.call1(py, (tool,)).map(drop)
@@ -172,10 +202,19 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
         if cfg!(Py_3_13) && begins_with_its_body(monitoring, &code)? {
             events |= monitoring.start_event;
         }
-        report(monitoring, tool, &code, events)?;
         let constants = code.getattr(pyo3::intern!(code.py(), "co_consts"))?;
-        let constants = constants.cast_into::<PyTuple>()?;
-        waiting.extend(constants.iter().filter(code::is_code));
+        let inner: Vec<_> = constants.cast_into::<PyTuple>()?.iter().filter(code::is_code).collect();
+        if session::has_branches() {
+            // SAFETY: as above.
+            unsafe { branches::attach(&code, file, !inner.is_empty()) };
+            events |= monitoring.branch_events.iter().sum::<i32>() | monitoring.return_event;
+            #[cfg(not(Py_3_14))]
+            if branches::has_async_for(&code)? {
+                events |= monitoring.instruction_event;
+            }
+        }
+        report(monitoring, tool, &code, events)?;
+        waiting.extend(inner);
     }
     Ok(())
 }
@@ -211,59 +250,16 @@ fn begins_with_its_body(monitoring: &Monitoring, code: &Bound<'_, PyAny>) -> PyR
     Ok(false)
 }
 
-/// `LINE`: code object, line number.
-unsafe extern "C" fn on_line(
-    _module: *mut ffi::PyObject,
-    arguments: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    if count != 2 {
-        return builtin::none();
-    }
-    // SAFETY: there are two arguments, and the interpreter promises a code object and a number; a
-    // caller from outside who passes something else gets "not found" and -1.
-    let (file, line) = unsafe {
-        let line: c_long = ffi::PyLong_AsLong(*arguments.add(1));
-        (code::file_of(*arguments), line)
-    };
-    let verdict = match (file, u32::try_from(line)) {
-        (Some(file), Ok(line)) => file.line(line),
-        _ => Verdict::Keep,
-    };
-    if verdict == Verdict::Keep {
-        return builtin::none();
-    }
-    // SAFETY: the first argument is a code object, and the lock is held.
-    unsafe { enough(*arguments) }
+/// Remembers that events of `code` were disabled, and have to be armed at the next switch of contexts.
+pub fn remember_hot(code: &Bound<'_, PyAny>) {
+    with_state(|state| {
+        if state.hot.last().is_none_or(|last| last.as_ptr() != code.as_ptr()) {
+            state.hot.push(code.clone().unbind());
+        }
+    });
 }
 
-/// Disables the line that was just reported.
-#[cold]
-unsafe fn enough(code: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: callbacks run with the lock held.
-    let py = unsafe { Python::assume_attached() };
-    let Some(monitoring) = MONITORING.get(py) else { return builtin::none() };
-    if session::is_heat_by_context() {
-        with_state(|state| {
-            if state.hot.last().is_none_or(|last| last.as_ptr() != code) {
-                // SAFETY: the caller's code object is alive.
-                state.hot.push(unsafe { Bound::from_borrowed_ptr(py, code) }.unbind());
-            }
-        });
-    }
-    monitoring.disable.clone_ref(py).into_ptr()
-}
-
-/// `PY_START`: only there to make the interpreter report the first line.
-unsafe extern "C" fn on_start(
-    _module: *mut ffi::PyObject,
-    _arguments: *mut *mut ffi::PyObject,
-    _count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    if session::is_heat_by_context() {
-        return builtin::none();
-    }
-    // SAFETY: callbacks run with the lock held.
-    let py = unsafe { Python::assume_attached() };
+/// What a callback returns so that the event is not reported again.
+pub fn disable(py: Python<'_>) -> *mut ffi::PyObject {
     MONITORING.get(py).map_or_else(builtin::none, |known| known.disable.clone_ref(py).into_ptr())
 }
