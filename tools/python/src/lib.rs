@@ -52,7 +52,8 @@ mod _native {
     use super::commands::{compact, create_run_directory, main};
     #[pymodule_export]
     use super::{
-        after_fork, begin, end, has_configuration, is_main_thread, is_recording, sample, switch_context,
+        after_fork, begin, end, has_configuration, is_main_thread, is_observing, is_recording, sample,
+        switch_context,
     };
 }
 
@@ -103,6 +104,12 @@ fn end(py: Python<'_>, exit_status: Option<i32>) -> PyResult<()> {
 #[pyfunction]
 fn is_recording() -> bool {
     session::current().is_some()
+}
+
+/// Whether what runs in the calling thread is still seen, and no other tool took our place.
+#[pyfunction]
+fn is_observing(py: Python<'_>) -> PyResult<bool> {
+    interpreter::is_observing(py)
 }
 
 /// Whether the calling thread is the first one of this process.

@@ -230,3 +230,26 @@ def test_the_environment_of_children_follows_the_context(recording: Recording) -
         "assert 'HITLOG_CONTEXT' not in os.environ\n"
     )
     assert len(read_run(recording.directory)) == 1
+
+
+def test_another_tool_that_traces_keeps_its_place(recording: Recording) -> None:
+    if sys.version_info >= (3, 12):
+        pytest.skip("from 3.12 on there is room for several tools")
+    program = (
+        "import sys\n"
+        "def tracer(frame, event, argument): return tracer\n"
+        "sys.settrace(tracer)\n"
+        "from hitlog import _start, is_recording\n"
+        "try:\n"
+        "    _start.start(sys.argv[1])\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+        "assert sys.gettrace() is tracer and not is_recording()\n"
+    )
+    recording.begin()
+    path = recording.folder / "program.py"
+    path.write_text(program)
+    command = [sys.executable, str(path), str(recording.directory)]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "another tool traces it already" in done.stdout

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
+_TAKEN_OVER = (
+    "another tool (coverage.py, a debugger) took over the tracing of the main thread, so lines are "
+    "missing: only one tool can trace before Python 3.12"
+)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("hitlog", "which test ran which line, in every process (hitlog)")
@@ -148,11 +154,12 @@ class Run:
         from . import _start
 
         _contexts.switch("")
+        remark = "" if _native.is_observing() else f"\n{_TAKEN_OVER}"
         _native.end(exit_status)
         if os.environ.get(_start.RUN) == directory:
             del os.environ[_start.RUN]
         try:
-            self.summary = _native.compact(directory, _short(self._output))
+            self.summary = _native.compact(directory, _short(self._output)).rstrip() + remark
         except RuntimeError as error:
             self.summary = f"the logs in {directory} were not compacted: {error}"
 

@@ -55,6 +55,11 @@ pub fn start(py: Python<'_>, session: &'static Session) -> PyResult<()> {
     audit::install()
 }
 
+/// Whether lines of this thread are still reported to us.
+pub fn is_observing(py: Python<'_>) -> PyResult<bool> {
+    core::is_observing(py)
+}
+
 /// No lines are reported any more.
 pub fn stop(py: Python<'_>) -> PyResult<()> {
     core::stop(py)

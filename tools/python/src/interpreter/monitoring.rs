@@ -136,6 +136,11 @@ fn take_tool_id(py: Python<'_>, monitoring: &Monitoring) -> PyResult<i32> {
     })
 }
 
+/// Whether events still reach us; other tools have ids of their own.
+pub fn is_observing(_py: Python<'_>) -> PyResult<bool> {
+    Ok(with_state(|state| state.tool.is_some()))
+}
+
 /// Gives the tool id back.
 pub fn stop(py: Python<'_>) -> PyResult<()> {
     let monitoring = monitoring(py)?;

@@ -41,6 +41,12 @@ fn tracer(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
 /// Begins to trace all threads there are, and those that will be started.
 pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
     let tracer = tracer(py)?;
+    // Whoever is there already, a debugger or coverage.py, is not to be disturbed.
+    if !installed(py)?.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "another tool traces it already, and only one tool can trace before Python 3.12",
+        ));
+    }
     threads::wrap_start(py)?;
     // SAFETY: the lock is held, so that the list of threads does not change.
     let failed = unsafe {
@@ -57,6 +63,16 @@ pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
             .unwrap_or_else(|| PyRuntimeError::new_err("the trace function was refused")));
     }
     Ok(())
+}
+
+/// Whether this thread is still traced by us, and no other tool took our place.
+pub fn is_observing(py: Python<'_>) -> PyResult<bool> {
+    let installed = installed(py)?;
+    Ok(TRACER.get(py).is_some_and(|tracer| installed.is(tracer)))
+}
+
+fn installed(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("sys")?.getattr("gettrace")?.call0()
 }
 
 /// Ends the tracing of this thread; the others end at their next report.
