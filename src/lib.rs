@@ -14,6 +14,7 @@
 
 #![deny(unsafe_code)]
 
+mod calendar;
 pub mod format;
 pub mod limits;
 pub mod run_directory;

@@ -19,6 +19,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::calendar::date_and_time;
+
 /// The folder in which all runs of a project lie.
 pub const RUNS_FOLDER: &str = ".hitlog";
 
@@ -60,22 +62,38 @@ pub fn create(base: &Path) -> io::Result<PathBuf> {
     create_named(base, |attempt| run_id(SystemTime::now(), seed.hash_one(attempt) as u16))
 }
 
-/// The run directory under `base` that was made last; `None` if there is none.
+/// Whether anything was recorded into the run directory `run`.
+#[must_use]
+pub fn has_logs(run: &Path) -> bool {
+    let is_log = |entry: fs::DirEntry| {
+        entry.path().extension().is_some_and(|extension| extension == crate::format::FILE_EXTENSION)
+    };
+    fs::read_dir(run).is_ok_and(|entries| entries.flatten().any(is_log))
+}
+
+/// The run directory under `base` that was made last, of those with a log if there are any; `None` if
+/// there is no run.
 #[must_use]
 pub fn newest(base: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(base.join(RUNS_FOLDER)).ok()?;
+    let entries = fs::read_dir(runs_folder(base)).ok()?;
     let runs = entries.flatten().filter_map(|entry| {
         let id = entry.file_name().into_string().ok().filter(|id| is_run_id(id))?;
         let metadata = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
         // Of two runs of the same second the one that was written to last.
-        Some((id[..RUN_ID_LENGTH - 5].to_owned(), metadata.modified().ok()?, entry.path()))
+        let made = (id[..RUN_ID_LENGTH - 5].to_owned(), metadata.modified().ok()?);
+        Some((has_logs(&entry.path()), made, entry.path()))
     });
     runs.max().map(|(_, _, path)| path)
 }
 
+/// The folder of all runs under `base`, in the fewest words: `.hitlog` in the current folder.
+fn runs_folder(base: &Path) -> PathBuf {
+    if base == Path::new(".") { RUNS_FOLDER.into() } else { base.join(RUNS_FOLDER) }
+}
+
 /// Tries the names that `name` gives, the attempt's number being its argument, until one is free.
 fn create_named(base: &Path, mut name: impl FnMut(u32) -> String) -> io::Result<PathBuf> {
-    let folder = base.join(RUNS_FOLDER);
+    let folder = runs_folder(base);
     create_runs_folder(&folder).map_err(|error| explain(&folder, &error))?;
     for attempt in 0..ATTEMPTS_MAX {
         let path = folder.join(name(attempt));
@@ -112,9 +130,8 @@ fn explain(path: &Path, error: &io::Error) -> io::Error {
 
 /// The id of a run that began at `time`.
 fn run_id(time: SystemTime, random: u16) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (year, month, day) = civil_date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let ((year, month, day), (hour, minute, second)) = date_and_time(seconds);
     format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{random:04x}")
 }
 
@@ -126,32 +143,6 @@ fn is_run_id(name: &str) -> bool {
             16.. => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
             _ => byte.is_ascii_digit(),
         })
-}
-
-/// Year, month and day in the Gregorian calendar, `days` after 1 January 1970.
-fn civil_date(days: u64) -> (u64, u64, u64) {
-    let mut year = 1970;
-    let mut rest = days;
-    while rest >= 365 + leap_day(year) {
-        rest -= 365 + leap_day(year);
-        year += 1;
-    }
-    let lengths = [31, 28 + leap_day(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 1;
-    for length in lengths {
-        if rest < length {
-            break;
-        }
-        rest -= length;
-        month += 1;
-    }
-    (year, month, rest + 1)
-}
-
-/// 1 in a leap year, else 0.
-fn leap_day(year: u64) -> u64 {
-    let leap = year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    u64::from(leap)
 }
 
 #[cfg(test)]
@@ -244,18 +235,18 @@ mod tests {
         for name in ["20261120-101502-7f3a", "20261120-101503-0000", "20251231-235959-ffff", "zzz"] {
             fs::create_dir_all(base.path().join(RUNS_FOLDER).join(name)).expect("writable");
         }
+        let with_log = base.path().join(".hitlog/20251231-235959-ffff");
         fs::write(base.path().join(".hitlog/20271120-101502-7f3a"), "a file").expect("writable");
         assert_eq!(newest(base.path()), Some(base.path().join(".hitlog/20261120-101503-0000")));
+        fs::write(with_log.join("1-0.hitlog"), "").expect("writable");
+        assert_eq!(newest(base.path()), Some(with_log), "the only one with a log");
     }
 
     #[test]
     fn run_ids_are_times_in_utc() {
         let at = |seconds| run_id(UNIX_EPOCH + Duration::from_secs(seconds), 0x7f3a);
         assert_eq!(at(0), "19700101-000000-7f3a");
-        assert_eq!(at(951_782_399), "20000228-235959-7f3a");
-        assert_eq!(at(951_782_400), "20000229-000000-7f3a", "a leap day of the 400-year rule");
         assert_eq!(at(1_795_169_702), "20261120-101502-7f3a");
-        assert_eq!(at(4_107_542_400), "21000301-000000-7f3a", "2100 has no leap day");
         assert!(is_run_id(&at(1)));
     }
 }

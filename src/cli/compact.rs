@@ -49,7 +49,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
-    let inputs = find_inputs(&arguments.inputs, Path::new("."))?;
+    let newest = || run_directory::newest(Path::new(".")).map(|run| vec![run]).ok_or(Error::NoRun);
+    let inputs = if arguments.inputs.is_empty() { newest()? } else { arguments.inputs.clone() };
     let options = Options {
         threads: arguments.threads.map(usize::from),
         delete_logs: arguments.delete_logs,
@@ -70,17 +71,6 @@ pub(super) fn compact(inputs: &[PathBuf], options: &Options) -> Result<Report, E
     let result = compactor::compact(inputs, options, &bar);
     bar.0.finish_and_clear();
     result.map_err(|source| Error::Compactor { source })
-}
-
-/// The inputs that the user named, all of which exist, or else the newest run under `base`.
-fn find_inputs(named: &[PathBuf], base: &Path) -> Result<Vec<PathBuf>, Error> {
-    if named.is_empty() {
-        return run_directory::newest(base).map(|run| vec![run]).ok_or(Error::NoRun);
-    }
-    match named.iter().find(|path| !path.exists()) {
-        Some(path) => Err(Error::missing(path, base)),
-        None => Ok(named.to_vec()),
-    }
 }
 
 /// The summary goes to stderr, where it does not mix with the output of a recorded command.

@@ -2,30 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
 
-use crate::run_directory::{RUNS_FOLDER, newest};
+use crate::run_directory::RUNS_FOLDER;
 
 /// Why the command did not do what was asked. The text is a sentence that names the file and a remedy.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// `path` is neither a run directory nor a log.
-    Missing {
-        /// As the user gave it.
-        path: PathBuf,
-        /// A run that is there.
-        newest: Option<PathBuf>,
-    },
     /// No path was given, and there is no run under the current folder.
     NoRun,
-    /// The file `path` cannot be written.
-    Output {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// stdout cannot be written.
     Stdout {
         /// What the system said.
@@ -53,11 +38,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error of an input that is not there, for a user whose current folder is `base`.
-    pub(super) fn missing(path: &Path, base: &Path) -> Error {
-        Error::Missing { path: path.to_owned(), newest: newest(base) }
-    }
-
     /// Whether the reader of our stdout went away.
     pub(super) fn is_closed_pipe(&self) -> bool {
         matches!(self, Error::Stdout { source } if source.kind() == io::ErrorKind::BrokenPipe)
@@ -67,30 +47,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Missing { path, newest } => {
-                write!(f, "{}: no such run directory or log. ", path.display())?;
-                match newest {
-                    Some(run) => {
-                        let run = run.strip_prefix(".").unwrap_or(run).display();
-                        write!(f, "Runs are under {RUNS_FOLDER}/ (newest: {run}).")
-                    }
-                    None => write!(
-                        f,
-                        "There is no run under {RUNS_FOLDER}/ here: record one with `hitlog run`."
-                    ),
-                }
-            }
             Error::NoRun => {
                 write!(
                     f,
                     "{RUNS_FOLDER}: no run here. Record one with `hitlog run`, or name a run directory."
-                )
-            }
-            Error::Output { path, reason } => {
-                write!(
-                    f,
-                    "{}: cannot be written: {reason}. Choose another file with -o.",
-                    path.display()
                 )
             }
             Error::Stdout { source } => write!(f, "stdout cannot be written: {source}."),

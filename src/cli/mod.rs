@@ -108,6 +108,9 @@ fn explain_usage(error: &clap::Error) -> u8 {
 
 /// Tells the user `message`. That nobody can read it is no reason to fail: the terminal may be gone.
 fn say(message: &dyn Display) {
+    // A path can hold what a terminal would obey; a message of several lines is meant so.
+    let is_command = |character: char| character.is_control() && character != '\n';
+    let message = message.to_string().replace(is_command, " ");
     let _ = writeln!(io::stderr().lock(), "hitlog: {message}");
 }
 

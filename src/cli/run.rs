@@ -15,8 +15,7 @@ use serde_json::json;
 
 use super::command::{Ended, Signals, not_started_exit_code};
 use super::{DONE, Error, NOT_DONE, compact, say};
-use crate::compactor::Options;
-use crate::format::FILE_EXTENSION;
+use crate::compactor::{Options, check_output, quoted};
 use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE};
 
 const EXAMPLES: &str = "\
@@ -49,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 
-    /// Record branches instead of lines; Python processes record lines only, and refuse
+    /// Record branches as well as lines
     #[arg(long)]
     branch: bool,
 
@@ -72,7 +71,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
-    check_output(&arguments.output)?;
+    check_output(&arguments.output).map_err(|source| Error::Compactor { source })?;
     let run = make_run(arguments)?;
     let mut signals = Signals::take_over().map_err(|source| Error::RunDirectory { source })?;
     let ended = match signals.run(&mut command(arguments, &run)?) {
@@ -81,11 +80,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     };
     // Without it only the exit status of one process is unknown.
     let _ = write_json(&run.join(COMMAND_FILE), &ended);
-    if !has_logs(&run) {
+    if !run_directory::has_logs(&run) {
         explain_nothing_recorded(&ended);
         return Ok(ended.exit_code());
     }
-    let later = format!("hitlog compact {} -o {}", run.display(), arguments.output.display());
+    let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
+    let later = format!("hitlog compact {from} -o {to}");
     signals.end_with(format!("interrupted; the logs are kept. Compact them with `{later}`"));
     Ok(match compact_and_print(&run, &arguments.output) {
         Ok(()) => ended.exit_code(),
@@ -95,18 +95,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
             if ended.exit_code() == DONE { NOT_DONE } else { ended.exit_code() }
         }
     })
-}
-
-/// Finds out before a long run, not after it, that the output cannot be written.
-fn check_output(output: &Path) -> Result<(), Error> {
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let reason = match folder.unwrap_or(Path::new(".")).metadata() {
-        Err(error) => format!("its folder: {error}"),
-        Ok(folder) if !folder.is_dir() => "its folder is a file".into(),
-        Ok(_) if output.is_dir() => "it is a folder".into(),
-        Ok(_) => return Ok(()),
-    };
-    Err(Error::Output { path: output.to_owned(), reason })
 }
 
 /// Makes the run directory and writes there what is to be recorded.
@@ -160,12 +148,6 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
     fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path)).map_err(explain)
 }
 
-fn has_logs(run: &Path) -> bool {
-    let is_log =
-        |entry: fs::DirEntry| entry.path().extension().is_some_and(|end| end == FILE_EXTENSION);
-    fs::read_dir(run).is_ok_and(|entries| entries.flatten().any(is_log))
-}
-
 fn compact_and_print(run: &Path, output: &Path) -> Result<(), Error> {
     let report = compact::compact(&[run.to_owned()], &Options::new(output))?;
     compact::print_for_people(&report);
@@ -183,7 +165,7 @@ fn explain_not_started(arguments: &Arguments, run: &Path, error: &io::Error) -> 
 fn explain_nothing_recorded(ended: &Ended) {
     say(&format!(
         "the command ended ({ended}), but no process recorded anything. Is the Python package installed \
-         there (pip install hitlog), and is what ran measured (--source, [tool.hitlog])? See `hitlog run \
-         --help`."
+         there (pip install hitlog), and is what ran measured (--source, [tool.hitlog])? A run inside of this one \
+         (`hitlog run` or `pytest --hitlog`) records for itself. See `hitlog run --help`."
     ));
 }

@@ -92,7 +92,7 @@ fn newest_near(input: &Path) -> Option<PathBuf> {
     let near = input.ancestors().find(is_runs_folder).and_then(Path::parent);
     let near = near.and_then(run_directory::newest);
     let here = || run_directory::newest(Path::new("."));
-    near.or_else(here).map(|run| run.strip_prefix(".").map(Path::to_path_buf).unwrap_or(run))
+    near.or_else(here)
 }
 
 /// Adds the logs in the run directory `folder`.

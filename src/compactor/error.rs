@@ -23,6 +23,13 @@ pub enum Error {
         /// The run under `.hitlog`, there or here, that was made last.
         newest: Option<PathBuf>,
     },
+    /// No log was read: nothing is put in the place of an output that may hold something.
+    NothingRecorded {
+        /// The inputs.
+        paths: Vec<PathBuf>,
+        /// What was passed over or could not be read, each with its reason.
+        reasons: Vec<String>,
+    },
     /// A run directory that cannot be listed.
     Folder {
         /// The directory.
@@ -99,6 +106,18 @@ impl std::fmt::Display for Error {
             }
             Error::NotARun { path, newest } => {
                 write!(f, "{}: there are no logs in this directory.{}", path.display(), hint(newest))
+            }
+            Error::NothingRecorded { paths, reasons } => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(
+                    f,
+                    "{}: there is no log to read, so the output stays as it is.",
+                    paths.join(", ")
+                )?;
+                match &reasons[..] {
+                    [] => write!(f, " Name a run in which something was recorded."),
+                    [first, ..] => write!(f, " {first}"),
+                }
             }
             Error::Folder { path, source } => write!(
                 f,

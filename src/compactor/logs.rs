@@ -125,7 +125,7 @@ fn report_of(log: &Log, ids: &Ids, contexts: &[String]) -> LogReport {
         exit_code: end.and_then(|end| end.exit_code).map(i64::from),
         signal: None,
         last_context: last_context.map(|id| contexts[id as usize - 1].clone()),
-        records: log.counts.valid,
+        records: log.contents.records(&log.counts),
         damaged: log.counts.damaged,
         lost: log.contents.lost,
         foreign: log.counts.foreign,

@@ -124,8 +124,8 @@ impl Merged {
     fn weights(&self) -> Vec<u64> {
         let mut weights = vec![0; self.files.texts.len() + 1];
         for (log, ids) in self.all_logs() {
-            for (file, hits) in (0..).zip(&log.contents.hits_by_file) {
-                if let Some(file) = ids.files.get(file) {
+            for (file, hits) in &log.contents.hits_by_file {
+                if let Some(file) = ids.files.get(*file) {
                     weights[file as usize] += hits;
                 }
             }
@@ -175,12 +175,10 @@ fn translated(hits: Vec<Vec<Hits>>, ids: &[Ids]) -> Hits {
 /// Whether `log` may have hits in `part`. Files with very large ids are not counted one by one.
 fn may_have_hits(log: &Log, ids: &Ids, part: &Range<Pair>) -> bool {
     let files = part.start.file()..=part.end.file();
-    let counted: u64 = log.contents.hits_by_file.iter().sum();
-    let hits = (0..).zip(&log.contents.hits_by_file).filter(|(_, hits)| **hits > 0);
+    let hits = &log.contents.hits_by_file;
+    let counted: u64 = hits.iter().map(|(_, hits)| hits).sum();
     counted < log.contents.lines + log.contents.arcs
-        || hits
-            .into_iter()
-            .any(|(file, _)| ids.files.get(file).is_some_and(|file| files.contains(&file)))
+        || hits.iter().any(|(file, _)| ids.files.get(*file).is_some_and(|file| files.contains(&file)))
 }
 
 /// Ranges that cover all files and contexts, in their order, with some `hits_max` hits each.
@@ -226,6 +224,10 @@ fn last_file(part: &Range<Pair>) -> u32 {
 fn middle_file(first: u32, last: u32, weights: &[u64]) -> u32 {
     let weight = |file: u32| weights[file as usize];
     let total: u64 = (first..=last).map(weight).sum();
+    // Files with very large ids are not counted one by one: then the middle is that of the ids.
+    if total == 0 {
+        return first.midpoint(last) + 1;
+    }
     let mut before = 0;
     for file in first..last {
         before += weight(file);

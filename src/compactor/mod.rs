@@ -13,6 +13,7 @@
 //! Logs are never changed, and only deleted if asked.
 
 mod database;
+mod destination;
 mod discover;
 mod error;
 mod hits;
@@ -26,10 +27,10 @@ mod report;
 mod rows;
 mod scan;
 mod schema;
-mod wording;
+pub(crate) mod wording;
 
 pub use error::Error;
-pub use report::{LogReport, NotEnded, Processes, Report, Unreadable};
+pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;
 use discover::Inputs;
@@ -128,6 +129,7 @@ pub fn compact(
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
     let started = Instant::now();
+    let given = inputs.to_vec();
     let inputs = discover::discover(inputs)?;
     let output = Output::begin(&options.output)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build();
@@ -135,6 +137,9 @@ pub fn compact(
     let (merged, mut report) = pool.install(|| {
         progress.stage("reading");
         let mut merged = Merged::read(&inputs.logs, options.memory_bytes, progress)?;
+        if merged.logs.is_empty() {
+            return Err(Error::NothingRecorded { paths: given, reasons: reasons(&merged, &inputs) });
+        }
         progress.stage("writing");
         let report = write(&mut merged, inputs, &output, options, progress)?;
         Ok((merged, report))
@@ -145,6 +150,21 @@ pub fn compact(
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Finds out whether an output can be written at `path`, before a long run and not after it. Nothing is
+/// left there.
+///
+/// # Errors
+/// As [`compact`] would stop at this output.
+pub fn check_output(path: &Path) -> Result<(), Error> {
+    Output::begin(path).map(drop)
+}
+
+/// Why no log was read.
+fn reasons(merged: &Merged, inputs: &Inputs) -> Vec<String> {
+    let unreadable = merged.unreadable.iter().map(|(_, reason)| reason.to_string());
+    unreadable.chain(inputs.notes.iter().cloned()).collect()
 }
 
 /// Fills the temporary file of `output`.
@@ -248,9 +268,18 @@ fn notes_on(merged: &Merged) -> Vec<String> {
     notes
 }
 
+/// Whether somebody holds the lock of `log`, on whatever machine: a writer that this system's processes say
+/// nothing about.
+fn is_locked(log: &Log) -> bool {
+    let file = fs::File::open(&log.path.real);
+    let tried = file.and_then(|file| fs2::FileExt::try_lock_shared(&file));
+    tried.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 /// Deletes `log` if nothing can be gained from reading it again.
 fn delete(log: &Log, notes: &mut Vec<String>) {
-    if !log.is_whole || log.is_writer_alive {
+    // A log that has no header yet may be one that its writer is just making.
+    if !log.is_whole || log.is_writer_alive || log.header.is_none() || is_locked(log) {
         return;
     }
     let path = log.path.given.display();

@@ -5,7 +5,7 @@
 
 use super::Error;
 use crate::reader::{Names, escaped};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The names of one space in the output. Ids count from 1.
 #[derive(Debug, Default)]
@@ -73,6 +73,8 @@ pub(super) fn unite(
 /// A text for each of the different names in `raw`, no two alike, and those that differ from their name.
 fn texts_of(raw: &[&[u8]]) -> (Vec<String>, Vec<String>) {
     let mut taken = HashSet::new();
+    // Where the search for a free number goes on, so that many names with one text stay cheap.
+    let mut next_numbers: HashMap<String, u64> = HashMap::new();
     let mut texts = Vec::with_capacity(raw.len());
     for name in raw {
         let text = escaped(name).replace('\0', r"\x00");
@@ -82,8 +84,14 @@ fn texts_of(raw: &[&[u8]]) -> (Vec<String>, Vec<String>) {
         }
         let is_free =
             |text: &String| raw.binary_search(&text.as_bytes()).is_err() && !taken.contains(text);
-        let numbered = (2_u64..).map(|number| format!("{text}~{number}"));
-        let free = std::iter::once(text.clone()).chain(numbered).find(is_free).unwrap_or_default();
+        let next = next_numbers.entry(text.clone()).or_insert(1);
+        let numbered = (*next..).map(|number| match number {
+            1 => (2, text.clone()),
+            number => (number + 1, format!("{text}~{number}")),
+        });
+        let found = { numbered }.find(|(_, text)| is_free(text));
+        let (following, free) = found.unwrap_or_default();
+        *next = following;
         taken.insert(free.clone());
         texts.push(free);
     }

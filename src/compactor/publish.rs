@@ -9,20 +9,26 @@
 //! Whatever fails before the rename, the previous output stays whole and the temporary file goes.
 
 use super::Error;
-use fs2::FileExt as _;
+use super::destination::{irreplaceable, resolve};
+use fs2::FileExt as _; // locks
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How an SQLite file begins.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
-
 /// How a journal ends that names another journal, which SQLite would delete.
-const SUPER_JOURNAL_MAGIC: &[u8] = &[0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
+const SUPER_JOURNAL_MAGIC: [u8; 8] = [0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
+
+/// How a temporary file's name begins and ends; 16 random hexadecimal digits stand in between.
+const TEMPORARY_PREFIX: &str = ".hitlog-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// From which age on a temporary file that nobody has locked is one that a killed compactor left.
+const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// How long to wait for a process that is just writing to the previous output.
 const BUSY_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +44,8 @@ pub(super) struct Output {
     /// Absolute and without symbolic links: a link to a file stays, and the file is replaced.
     destination: PathBuf,
     temporary: PathBuf,
+    /// Of the temporary file; tells other compactors that it is in use.
+    _lock: File,
     is_published: bool,
 }
 
@@ -50,10 +58,15 @@ impl Output {
             return Err(Error::Refused { path: given, found });
         }
         let temporary = destination.with_file_name(temporary_name());
-        match File::create_new(&temporary) {
-            Ok(_) => Ok(Output { given, destination, temporary, is_published: false }),
-            Err(source) => Err(Error::Output { path: given, action: "make a file beside it", source }),
-        }
+        let lock = File::create_new(&temporary).map_err(|source| Error::Output {
+            path: given.clone(),
+            action: "make a file beside it",
+            source,
+        })?;
+        let _ = lock.try_lock_exclusive();
+        let output = Output { given, destination, temporary, _lock: lock, is_published: false };
+        remove_leftovers(output.folder());
+        Ok(output)
     }
 
     /// The file to fill.
@@ -138,69 +151,32 @@ impl Drop for Output {
     }
 }
 
-/// The absolute path that `path` leads to.
-fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    let failing = |action, result: io::Result<PathBuf>| {
-        result.map_err(|source| Error::Output { path: path.to_path_buf(), action, source })
-    };
-    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
-        return failing("follow this link", fs::canonicalize(path));
-    }
-    let Some(name) = path.file_name() else {
-        return Err(Error::Refused { path: path.to_path_buf(), found: "a directory" });
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = failing("find its folder", fs::canonicalize(folder.unwrap_or(Path::new("."))))?;
-    Ok(folder.join(name))
-}
-
 /// A name that no glob takes for data: coverage.py merges and deletes `<data file>.*`.
 fn temporary_name() -> String {
-    format!(".hitlog-{:016x}.tmp", RandomState::new().hash_one(std::process::id()))
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{TEMPORARY_PREFIX}{random:016x}{TEMPORARY_SUFFIX}")
 }
 
-/// What is at `destination`, with its article, if that must not be replaced: anything but an empty file
-/// and a database of coverage.py's form.
-fn irreplaceable(destination: &Path) -> Option<&'static str> {
-    let metadata = fs::symlink_metadata(destination).ok()?;
-    if metadata.is_dir() {
-        return Some("a directory");
-    } else if !metadata.is_file() {
-        return Some("not a regular file");
-    } else if metadata.len() == 0 {
-        return None;
-    }
-    let mut magic = Vec::new();
-    let opened = File::open(destination);
-    let read = opened.and_then(|file| file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic));
-    match read {
-        Err(_) => Some("a file that you may not read"),
-        Ok(_) if magic != SQLITE_MAGIC => Some("not a file of hitlog or coverage.py"),
-        Ok(_) => match has_coverage_schema(destination) {
-            Ok(true) => None,
-            Ok(false) => Some("a database of another program"),
-            Err(_) => Some("a damaged database"),
-        },
-    }
-}
-
-/// Reads without locking and without rolling anything back.
-fn has_coverage_schema(path: &Path) -> rusqlite::Result<bool> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
-    let sql = "select exists (select 1 from sqlite_master where name = 'coverage_schema')";
-    connection.query_row(sql, [], |row| row.get(0))
-}
-
-fn immutable_uri(path: &Path) -> String {
-    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-            char::from(*byte).to_string()
+/// Removes the temporary files of compactors that were killed: those that nobody has locked. A young
+/// one may be about to be.
+fn remove_leftovers(folder: &Path) {
+    let is_temporary = |name: &OsStr| {
+        let digits = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX));
+        let digits = digits.and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX));
+        digits.is_some_and(|digits| {
+            digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    };
+    let is_old = |metadata: fs::Metadata| {
+        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+        metadata.is_file() && age.is_some_and(|age| age > LEFTOVER_AGE_MIN)
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_temporary(&entry.file_name()) && entry.metadata().is_ok_and(is_old) {
+            let unused = File::open(entry.path()).is_ok_and(|file| file.try_lock_exclusive().is_ok());
+            let _ = unused.then(|| fs::remove_file(entry.path()));
         }
-        byte => format!("%{byte:02X}"),
-    });
-    format!("file://{}?immutable=1", escaped.collect::<String>())
+    }
 }
 
 fn lock(path: &Path) -> rusqlite::Result<Connection> {
@@ -221,13 +197,21 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 /// Whether rolling back `journal` would delete a file that its content names. No output has such a
 /// journal: it was made by hand, or is none.
 fn names_another_journal(journal: &Path) -> bool {
-    fs::read(journal).is_ok_and(|bytes| bytes.ends_with(SUPER_JOURNAL_MAGIC))
+    let mut end = [0; SUPER_JOURNAL_MAGIC.len()];
+    if !fs::symlink_metadata(journal).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let read = File::open(journal).and_then(|file| {
+        let at = file.metadata()?.len().saturating_sub(end.len() as u64);
+        file.read_exact_at(&mut end, at)
+    });
+    read.is_ok() && end == SUPER_JOURNAL_MAGIC
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
 
     fn database(path: &Path, rows: u32) {
         let connection = Connection::open(path).unwrap();
@@ -267,29 +251,22 @@ mod tests {
     }
 
     #[test]
-    fn only_our_kind_of_file_is_replaced() {
+    fn what_a_killed_compactor_left_is_removed_and_what_a_living_one_uses_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let refused = |name: &str| publish(&at(name), 1).unwrap_err().to_string();
-        fs::create_dir(at("folder")).unwrap();
-        assert!(refused("folder").contains("a directory"));
-        fs::write(at("cart.py"), "total = 1\n").unwrap();
-        assert!(refused("cart.py").contains("not a file of hitlog or coverage.py"));
-        Connection::open(at("app.db")).unwrap().execute_batch("create table t (x)").unwrap();
-        assert!(refused("app.db").contains("a database of another program"));
-        fs::write(at("torn.db"), SQLITE_MAGIC).unwrap();
-        assert!(refused("torn.db").contains("a damaged database"));
-        assert!(refused("none/out.db").contains("Make its folder first"));
-        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
-        assert!(refused("dangling").contains("cannot follow this link"));
-        fs::write(at("empty.db"), "").unwrap();
-        publish(&at("empty.db"), 3).unwrap();
-        publish(&at("empty.db"), 4).unwrap();
-        assert_eq!(rows(&at("empty.db")), 4);
-        assert_eq!(
-            names(folder.path()),
-            ["app.db", "cart.py", "dangling", "empty.db", "folder", "torn.db"]
-        );
+        let make_old = |path: &Path| {
+            let hour = Duration::from_secs(3600);
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(std::time::SystemTime::now() - hour).unwrap();
+        };
+        let leftover = folder.path().join(temporary_name());
+        let young = folder.path().join(temporary_name());
+        let other = folder.path().join(".hitlog-notes.tmp");
+        [&leftover, &young, &other].iter().for_each(|path| fs::write(path, "").unwrap());
+        let living = Output::begin(&folder.path().join("other.db")).unwrap();
+        [&leftover, &other, &living.temporary].iter().for_each(|path| make_old(path));
+        publish(&folder.path().join("out.db"), 1).unwrap();
+        let exist = [&leftover, &young, &other, &living.temporary].map(|path| path.exists());
+        assert_eq!(exist, [false, true, true, true]);
     }
 
     #[test]

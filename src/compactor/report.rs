@@ -7,6 +7,9 @@ use std::fmt::{self, Display, Formatter};
 /// How many processes that did not end clean are named, of each kind.
 const NAMED_MAX: usize = 3;
 
+/// How many notes, and how many logs that cannot be read, are shown to people.
+const LISTED_MAX: usize = 10;
+
 /// What a compaction found. Shown as text (`Display`), it is the summary for people; through serde, it
 /// is the JSON of `hitlog compact --json`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -20,7 +23,7 @@ pub struct Report {
     pub unreadable: Vec<Unreadable>,
     /// Contexts, without the empty one.
     pub contexts: u64,
-    /// Files of which anything ran.
+    /// Files that were recorded.
     pub files: u64,
     /// Different lines of files that ran.
     pub lines: u64,
@@ -165,12 +168,9 @@ impl Display for Report {
             }
         }
         writeln!(f)?;
-        for log in &self.unreadable {
-            writeln!(f, "not read: {}", log.reason)?;
-        }
-        for note in &self.notes {
-            writeln!(f, "note: {note}")?;
-        }
+        let unreadable = self.unreadable.iter().map(|log| &log.reason);
+        write_list(f, "not read", unreadable.collect())?;
+        write_list(f, "note", self.notes.iter().collect())?;
         writeln!(
             f,
             "compacted in {:.1} s -> {} ({})   coverage report --data-file={}",
@@ -179,6 +179,18 @@ impl Display for Report {
             size(self.output_bytes),
             quoted(&self.output)
         )
+    }
+}
+
+/// Writes the first of `items`, each on a line, and how many there are besides.
+fn write_list(f: &mut Formatter<'_>, what: &str, items: Vec<&String>) -> fmt::Result {
+    for item in items.iter().take(LISTED_MAX) {
+        // A path can hold what a terminal would obey.
+        writeln!(f, "{what}: {}", item.replace(char::is_control, " "))?;
+    }
+    match items.len().saturating_sub(LISTED_MAX) as u64 {
+        0 => Ok(()),
+        others => writeln!(f, "{what}: and {} more, see --json", grouped(others)),
     }
 }
 
@@ -220,7 +232,8 @@ impl Display for NotEnded {
 }
 
 /// `path` as a word of a shell's command line.
-fn quoted(path: &str) -> String {
+#[must_use]
+pub fn quoted(path: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+,:@%".contains(character);
     if path.chars().all(is_plain) {
         path.to_owned()
@@ -280,6 +293,14 @@ compacted in 0.4 s -> it's mine.db (6.1 MB)   coverage report --data-file='it'\\
 ";
         assert_eq!(report.to_string(), expected);
         assert!(!report.is_whole());
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_says_so() {
+        let report = Report { notes: (0..1012).map(|n| format!("note {n}")).collect(), ..report() };
+        let text = report.to_string();
+        assert_eq!(text.matches("note: note").count(), LISTED_MAX);
+        assert!(text.contains("note: note 9\nnote: and 1,002 more, see --json\n"), "{text}");
     }
 
     fn running(pid: u32) -> NotEnded {

@@ -102,20 +102,24 @@ fn scan(path: &LogPath, budget: &Budget, progress: &dyn Progress) -> Result<LogA
             });
         })?;
         progress.advance(u64::from(range.end - range.start));
-        Ok((counts, digest, hits.finish(), is_empty_used))
+        Ok((counts, digest, vec![hits.finish()], is_empty_used))
     });
-    let chunks = chunks.collect::<Result<Vec<_>, Error>>()?;
-    let mut counts = SlotCounts::default();
-    let mut digest = Digest::default();
-    let mut hits = Vec::with_capacity(chunks.len());
-    let mut is_empty_used = false;
-    for (chunk_counts, chunk_digest, chunk_hits, is_empty_used_here) in chunks {
-        counts += chunk_counts;
-        digest.merge(chunk_digest);
-        hits.push(chunk_hits);
-        is_empty_used |= is_empty_used_here;
-    }
+    // Merged as they come: a digest of each chunk at once would take memory by the length of the file.
+    let nothing = || Ok((SlotCounts::default(), Digest::default(), Vec::new(), false));
+    let (counts, digest, hits, is_empty_used) =
+        chunks.try_reduce_with(merge_chunks).unwrap_or_else(nothing)?;
     Ok((log_of(path, &reader, counts, digest.finish(), is_empty_used), hits))
+}
+
+/// What a chunk holds; chunks merge in any order.
+type Chunk = (SlotCounts, Digest, Vec<Hits>, bool);
+
+fn merge_chunks(mut left: Chunk, right: Chunk) -> Result<Chunk, Error> {
+    left.0 += right.0;
+    left.1.merge(right.1);
+    left.2.extend(right.2);
+    left.3 |= right.3;
+    Ok(left)
 }
 
 fn log_of(

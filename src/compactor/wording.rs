@@ -1,14 +1,16 @@
 //! How numbers, sizes and times are put into words.
 
+use crate::calendar::date_and_time;
+
 /// `number` with its digits in groups of three: `1,203,551`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
     String::from_utf8_lossy(&groups.join(&b',')).into_owned()
 }
 
 /// `1 file`, `2,000 files`; what ends in s or x gets `es`.
-pub(super) fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     let ending = match what.as_bytes().last() {
         _ if number == 1 => "",
         Some(b's' | b'x') => "es",
@@ -30,22 +32,8 @@ pub(super) fn size(bytes: u64) -> String {
 /// `2026-11-20T10:15:02.123456Z`.
 pub(super) fn utc(ns: i64) -> String {
     let (seconds, ns) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let ((year, month, day), (hour, minute, second)) = date_and_time(seconds);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", ns / 1000)
-}
-
-/// Year, month and day, `days` after 1970-01-01, in the Gregorian calendar. Counted in cycles of 400
-/// years that begin with March, so that a leap day is the last day of its year.
-fn date(days: i64) -> (i64, i64, i64) {
-    let (cycle, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day_of_month = day - (153 * month + 2) / 5 + 1;
-    let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
-    (400 * cycle + year, month, day_of_month)
 }
 
 /// The name of signal `number`, if it is a common one.

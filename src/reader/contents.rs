@@ -141,8 +141,8 @@ pub struct Contents {
     pub lines: u64,
     /// How many records of arcs were passed.
     pub arcs: u64,
-    /// How many lines and arcs each file has, indexed by its id; files with large ids have no entry.
-    pub hits_by_file: Vec<u64>,
+    /// How many lines and arcs each file has that has any, by its id; files with large ids have no entry.
+    pub hits_by_file: Vec<(u32, u64)>,
     /// Kinds that this version does not know, and how many records of each.
     pub unknown_kinds: Vec<(u8, u64)>,
     /// The first damaged slots.
@@ -184,7 +184,7 @@ impl Contents {
             records_promised: digest.records_promised,
             lines: digest.lines,
             arcs: digest.arcs,
-            hits_by_file: digest.hits_by_file,
+            hits_by_file: (0..).zip(digest.hits_by_file).filter(|(_, hits)| *hits > 0).collect(),
             unknown_kinds: digest.unknown_kinds.into_iter().collect(),
             damaged: damaged.map(|at| DamagedSlot { slot: at.slot, damage: at.what }).collect(),
             foreign: foreign.map(|at| ForeignSlot { slot: at.slot, place: at.what }).collect(),
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(contents(&[begun]).names_lost(), 0);
         let used = contents(&[begun, Record::Line { context: 4, file: 7, line: 1 }]);
         assert_eq!((&used.unnamed_files.ids[..], &used.unnamed_contexts.ids[..]), (&[7][..], &[4][..]));
-        assert_eq!((used.names_lost(), used.hits_by_file[7]), (2, 1));
+        assert_eq!((used.names_lost(), &used.hits_by_file[..]), (2, &[(7, 1)][..]));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use hitlog::Recorder;
 use hitlog::format::EndReason;
 use rusqlite::Connection;
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::folder::{Ended, Folder};
 
@@ -37,13 +39,18 @@ fn recorded_program() {
 
 /// Records the program above, then runs `script`.
 fn record(folder: &Folder, ending: &str, options: &[&str], script: &str) -> Ended {
+    Ended::from(recording(folder, ending, options, script).output().expect("it starts"))
+}
+
+fn recording(folder: &Folder, ending: &str, options: &[&str], script: &str) -> Command {
     let program = std::env::current_exe().expect("this program");
     let script = format!(
         "\"$1\" --exact recorded::recorded_program --ignored -q >&2; code=$?; {script} exit $code"
     );
     let mut command = folder.command::<&OsStr>([]);
     command.arg("run").args(options).args(["--", "sh", "-c", &script, "sh"]).arg(program);
-    Ended::from(command.env(ENDING, ending).output().expect("it starts"))
+    command.env(ENDING, ending);
+    command
 }
 
 /// The values of the first column of an answer.
@@ -101,15 +108,46 @@ fn logs_are_kept_when_they_cannot_be_compacted() {
         let ended = record(&folder, ending, &["-o", "out/hitlog.db"], "rmdir out;");
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert!(ended.stderr.contains("hitlog: out/hitlog.db: "), "{ended:?}");
-        let (_, rest) = ended.stderr.split_once('`').expect("a command in backquotes");
-        let (later, _) = rest.split_once('`').expect("a command in backquotes");
-
         fs::create_dir(folder.path().join("out")).expect("writable");
-        let compacted = folder.hitlog(later.split(' ').skip(1));
-        assert_eq!(compacted.code, Some(0), "{later}: {compacted:?}");
-        let states = ask(&folder.path().join("out/hitlog.db"), "SELECT state FROM hitlog_log");
-        assert_eq!(states, ["clean"]);
+        compact_as_told(&folder, &ended.stderr);
     }
+}
+
+/// Somebody else holds the lock under which the output is put in its place, so the compaction waits.
+#[test]
+fn a_signal_during_the_compaction_ends_it_and_the_logs_are_kept() {
+    let folder = Folder::new();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).expect("writable");
+    let lock = fs::File::open(&out).expect("a folder");
+    fs2::FileExt::lock_exclusive(&lock).expect("the lock is free");
+    let mut command = recording(&folder, "0", &["-o", "out/hitlog.db"], "");
+    let mut run = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    // The command's end is written down, and the unfinished output shows that the compaction has begun.
+    let has_ended = || folder.runs().iter().any(|run| run.join("command.json").exists());
+    while !has_ended() || fs::read_dir(&out).expect("readable").next().is_none() {
+        assert_eq!(run.try_wait().expect("a child"), None, "it waits for the lock");
+        std::thread::yield_now();
+    }
+    let pid = Pid::from_raw(run.id() as i32).expect("a pid");
+    kill_process(pid, Signal::TERM).expect("it is still running");
+    let output = run.wait_with_output().expect("it ends");
+    drop(lock);
+    assert_eq!(output.status.signal(), Some(15));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("hitlog: interrupted; the logs are kept."), "{stderr}");
+    assert!(!out.join("hitlog.db").exists());
+    compact_as_told(&folder, &stderr);
+}
+
+/// Runs the command that the message gives in backquotes.
+fn compact_as_told(folder: &Folder, message: &str) {
+    let (_, rest) = message.split_once('`').expect("a command in backquotes");
+    let (later, _) = rest.split_once('`').expect("a command in backquotes");
+    let compacted = folder.hitlog(later.split(' ').skip(1));
+    assert_eq!(compacted.code, Some(0), "{later}: {compacted:?}");
+    let states = ask(&folder.path().join("out/hitlog.db"), "SELECT state FROM hitlog_log");
+    assert_eq!(states, ["clean"]);
 }
 
 #[test]

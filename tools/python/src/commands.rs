@@ -7,6 +7,8 @@ use hitlog::compactor::{self, Options, Progress};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
+use crate::notes;
+
 /// Makes a directory for one run below `base` and returns its path. Raises OSError with a sentence.
 #[pyfunction]
 pub fn create_run_directory(base: PathBuf) -> PyResult<OsString> {
@@ -14,13 +16,19 @@ pub fn create_run_directory(base: PathBuf) -> PyResult<OsString> {
     created.map(PathBuf::into_os_string).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 
-/// Compacts the run into `output` and returns the summary. Raises RuntimeError with a sentence.
+/// Compacts the run into `output` and returns the summary, with what this process has to tell of its
+/// own recording. Raises RuntimeError with a sentence.
 #[pyfunction]
 pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyResult<String> {
     let options = Options::new(output);
     py.detach(|| compactor::compact(&[run_directory], &options, &Silent))
-        .map(|report| report.to_string())
+        .map(|report| with_notes(report.to_string()))
         .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+fn with_notes(summary: String) -> String {
+    let told = notes::take().into_iter().map(|note| format!("\nnote: {note}"));
+    summary.trim_end().to_owned() + &told.collect::<String>()
 }
 
 /// Runs the command `hitlog` with these arguments, its own name first, and returns its exit status.

@@ -9,7 +9,7 @@
 //!
 //! `interpreter` is the only module that touches CPython's insides; `stamps` the only other one with
 //! `unsafe`. Nothing here ever disturbs the program: what fails before recording begins is told to
-//! `hitlog._start`, which keeps it to itself; later nothing fails.
+//! `hitlog._start`, which keeps it to itself; what fails later becomes a note.
 
 #![deny(unsafe_code)]
 
@@ -31,6 +31,7 @@ mod filter;
 mod glob;
 #[allow(unsafe_code)]
 mod interpreter;
+mod notes;
 mod real_path;
 mod session;
 #[allow(unsafe_code)]
@@ -92,11 +93,10 @@ fn refusal(error: Error) -> PyErr {
 /// Ends the recording of this process, with its exit status if that is known.
 #[pyfunction]
 #[pyo3(signature = (exit_status = None))]
-fn end(py: Python<'_>, exit_status: Option<i32>) -> PyResult<()> {
-    let Some(session) = session::current() else { return Ok(()) };
-    interpreter::stop(py)?;
+fn end(py: Python<'_>, exit_status: Option<i32>) {
+    let Some(session) = session::current() else { return };
+    interpreter::stop(py);
     session.end(exit_status.map(|status| (status & 0xff) as u16));
-    Ok(())
 }
 
 /// Whether this process is being recorded.
@@ -125,7 +125,7 @@ fn switch_context<'py>(
     } else {
         session.switch_own_context(name.as_deref())
     };
-    interpreter::context_switched(py)?;
+    interpreter::context_switched(py, session);
     before.map(|bytes| context_text(py, &bytes)).transpose()
 }
 
@@ -141,8 +141,8 @@ fn sample(name: &Bound<'_, PyAny>, value: u64) -> PyResult<()> {
 
 /// To be called in every forked child.
 #[pyfunction]
-fn after_fork(py: Python<'_>) -> PyResult<()> {
-    interpreter::after_fork(py)
+fn after_fork(py: Python<'_>) {
+    interpreter::after_fork(py);
 }
 
 /// The bytes of a name, as the file system would have them.

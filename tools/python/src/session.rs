@@ -5,8 +5,9 @@
 //!                                                 | no: stamp it, Recorder::line
 //! ```
 //!
-//! Everything here runs with the interpreter's lock held, and no lock of our own is held while the
-//! interpreter is called. Recordings are never freed, since code objects point into them.
+//! Everything here runs with the interpreter's lock held, but for the end of a thread's own context when
+//! the thread ends (`OwnContext::drop`), and no lock of our own is held while the interpreter is called.
+//! Recordings are never freed, since code objects point into them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hitlog::format::EndReason;
 use hitlog::{ContextGuard, FileId, Recorder};
@@ -22,7 +23,7 @@ use hitlog::{ContextGuard, FileId, Recorder};
 use crate::configuration::Configuration;
 use crate::error::Error;
 use crate::filter::Filter;
-use crate::stamps::{COUNT_BITS, COUNT_MAX, Stamps};
+use crate::stamps::{self, COUNT_BITS, COUNT_MAX, Stamps};
 
 /// A line that ran this often in one context is not reported again before the next one: by then its
 /// reports have cost about as much as it costs to arm it again.
@@ -44,6 +45,9 @@ static HOT_AT: AtomicU32 = AtomicU32::new(1);
 /// The recording of this process, while there is one.
 static CURRENT: Mutex<Option<&'static Session>> = Mutex::new(None);
 
+/// Not zero; but a forked child finds it zeroed, as all stamps.
+static OF_THIS_PROCESS: OnceLock<&'static AtomicU32> = OnceLock::new();
+
 thread_local! {
     /// Generation of this thread's own context; 0: it follows the process's.
     static OWN_GENERATION: Cell<u32> = const { Cell::new(0) };
@@ -63,7 +67,7 @@ impl Drop for OwnContext {
 /// A recording.
 pub struct Session {
     /// Tells the recordings of this process apart.
-    number: u32,
+    number: AtomicU32,
     pub recorder: Recorder,
     pub filter: Filter,
     files: Mutex<HashMap<Vec<u8>, &'static MeasuredFile>>,
@@ -92,6 +96,8 @@ pub enum Verdict {
     /// It is never to be reported again.
     #[cfg(Py_3_12)]
     Never,
+    /// It is the first one in a forked child of which nobody told us.
+    Forked,
 }
 
 impl MeasuredFile {
@@ -104,20 +110,18 @@ impl MeasuredFile {
     /// about it.
     #[inline(always)]
     pub fn line(&self, line: u32) -> (bool, Verdict) {
-        // The empty module begins on line 0, which no file has.
         let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else {
+            self.record_unstamped(line);
             return (false, Verdict::Keep);
         };
         let count = mark(stamp);
-        if count == 1
-            && let Some((recorder, file)) = &self.recorder
-        {
-            recorder.line(*file, line);
+        if count == 1 {
+            self.record(line);
         }
         (count == 1, verdict(count))
     }
 
-    /// The transition from line `from` to line `to`, whose stamp this is, was taken.
+    /// The transition from line `from` to line `to`, whose stamp this is, was made.
     #[cfg(Py_3_12)]
     pub fn arc(&self, stamp: &AtomicU32, from: i32, to: i32) -> Verdict {
         let count = mark(stamp);
@@ -127,23 +131,28 @@ impl MeasuredFile {
         verdict(count)
     }
 
-    /// Records a transition.
+    /// Records a transition, or a negative line for the entry to or the exit from a function.
     pub fn transition(&self, from: i32, to: i32) {
         if let Some((recorder, file)) = &self.recorder {
             recorder.arc(*file, from, to);
         }
     }
-}
 
-#[inline(always)]
-fn verdict(count: u32) -> Verdict {
-    if count >= HOT_AT.load(Ordering::Relaxed) { Verdict::Enough } else { Verdict::Keep }
-}
+    /// Without memory for stamps each report goes to the recorder, which has a filter of its own, and
+    /// which counts lines that no record can hold as lost.
+    #[cold]
+    fn record_unstamped(&self, line: u32) {
+        // The empty module begins on line 0, which no file has.
+        if line != 0 {
+            self.record(line);
+        }
+    }
 
-/// Whether transitions between lines are recorded, too.
-#[inline(always)]
-pub fn has_branches() -> bool {
-    BRANCHES.load(Ordering::Relaxed)
+    fn record(&self, line: u32) {
+        if let Some((recorder, file)) = &self.recorder {
+            recorder.line(*file, line);
+        }
+    }
 }
 
 /// Notes in `stamp` that its line ran; returns how often it did in this context, as far as that counts.
@@ -157,10 +166,28 @@ fn mark(stamp: &AtomicU32) -> u32 {
     count
 }
 
+/// What to do about something that ran for the `count`-th time in this context.
+#[inline(always)]
+fn verdict(count: u32) -> Verdict {
+    if count == 1 && is_forked() {
+        Verdict::Forked
+    } else if count >= HOT_AT.load(Ordering::Relaxed) {
+        Verdict::Enough
+    } else {
+        Verdict::Keep
+    }
+}
+
 /// Whether what `stamp` stands for ran in this context.
 #[cfg(Py_3_12)]
 pub fn is_seen(stamp: &AtomicU32) -> bool {
     stamp.load(Ordering::Relaxed) & !COUNT_MAX == generation()
+}
+
+/// Whether transitions between lines are recorded, too.
+#[inline(always)]
+pub fn has_branches() -> bool {
+    BRANCHES.load(Ordering::Relaxed)
 }
 
 #[inline(always)]
@@ -172,6 +199,26 @@ fn generation() -> u32 {
         }
     }
     GENERATION.load(Ordering::Relaxed)
+}
+
+/// Whether this process was forked since the last call of [`after_fork`], or of `Session::begin`.
+fn is_forked() -> bool {
+    OF_THIS_PROCESS.get().is_some_and(|mark| mark.load(Ordering::Relaxed) == 0)
+}
+
+fn next_number() -> u32 {
+    SESSIONS.fetch_add(1, Ordering::Relaxed)
+}
+
+fn mark_process() {
+    if OF_THIS_PROCESS.get().is_none()
+        && let Ok(mark) = stamps::take(1)
+    {
+        let _ = OF_THIS_PROCESS.set(&mark[0]);
+    }
+    if let Some(mark) = OF_THIS_PROCESS.get() {
+        mark.store(1, Ordering::Relaxed);
+    }
 }
 
 /// A generation that no stamp has.
@@ -209,10 +256,10 @@ impl Session {
     ) -> Result<&'static Session, Error> {
         // `hitlog run --context NAME` hands the static context on as the one to begin with, too.
         let context = if context == configuration.static_context { &[] } else { context };
-        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let number = next_number();
         let nothing = MeasuredFile { session: number, recorder: None, stamps: Stamps::default() };
         let session = leaked(Session {
-            number,
+            number: AtomicU32::new(number),
             recorder: Recorder::open(run_directory)?,
             filter: Filter::new(configuration, excluded),
             files: Mutex::default(),
@@ -224,6 +271,7 @@ impl Session {
         GENERATION.store(next_generation(), Ordering::Relaxed);
         HOT_AT.store(1, Ordering::Relaxed);
         BRANCHES.store(configuration.branch, Ordering::Relaxed);
+        mark_process();
         *lock(&CURRENT) = Some(session);
         Ok(session)
     }
@@ -264,7 +312,7 @@ impl Session {
     fn measured(&self, path: &[u8]) -> &'static MeasuredFile {
         let file = self.recorder.file(Path::new(OsStr::from_bytes(path)));
         leaked(MeasuredFile {
-            session: self.number,
+            session: self.number(),
             recorder: Some((self.recorder.clone(), file)),
             stamps: Stamps::default(),
         })
@@ -272,7 +320,18 @@ impl Session {
 
     /// Whether `file` belongs to this recording, and not to one that ended before.
     pub fn owns(&self, file: &MeasuredFile) -> bool {
-        file.session == self.number
+        file.session == self.number()
+    }
+
+    fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// From here on all code is seen as if for the first time.
+    #[cfg(Py_3_12)]
+    pub fn forget_files(&self) {
+        self.number.store(next_number(), Ordering::Relaxed);
+        lock(&self.files).clear();
     }
 
     fn full_context(&self, context: &[u8]) -> Vec<u8> {
@@ -322,10 +381,15 @@ pub fn is_heat_by_context() -> bool {
     HOT_AT.load(Ordering::Relaxed) != 1
 }
 
-/// In a forked child: only the forking thread is left.
+/// In a forked child: only the forking thread is left, as the first one. Its own context becomes that
+/// of the process, as the context of a first thread is.
 pub fn after_fork() {
+    mark_process();
     OWN_CONTEXTS.store(u32::from(OWN_GENERATION.get() != 0), Ordering::Relaxed);
     if let Some(session) = current() {
         session.recorder.begin();
+        if let Some(own) = session.switch_own_context(None) {
+            session.switch_context(&own);
+        }
     }
 }

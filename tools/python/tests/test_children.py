@@ -182,6 +182,47 @@ def test_a_fork_that_python_knows_nothing_of(recording: Recording) -> None:
     assert all(("c", str(recording.folder / "program.py"), 3) in log.hits for log in logs)
 
 
+def test_a_fork_that_python_knows_nothing_of_outside_of_contexts(recording: Recording) -> None:
+    logs = recording.program(
+        "import ctypes, os\n"
+        "def work():\n"
+        "    x = 1\n"
+        "work()\n"
+        "if ctypes.PyDLL(None).fork() == 0:\n"
+        "    y = 2\n"
+        "    work()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    assert len(logs) == 2
+    assert all(("", str(recording.folder / "program.py"), 3) in log.hits for log in logs)
+
+
+def test_a_child_forked_in_the_context_of_a_thread_has_contexts_of_its_own(
+    recording: Recording,
+) -> None:
+    recording.program(
+        "import os, threading, hitlog\n"
+        "def work():\n"
+        "    with hitlog.context('thread'):\n"
+        "        if os.fork() == 0:\n"
+        "            x = 1\n"
+        "            with hitlog.context('child'):\n"
+        "                x = 2\n"
+        "            x = 3\n"
+        "            os._exit(0)\n"
+        "        os.wait()\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "x = 4\n"
+    )
+    assert recording.lines("thread") >= {4, 5, 8, 9, 10}
+    assert 7 in recording.lines("child")
+    assert 7 not in recording.lines("thread")
+    assert 14 in recording.lines("")
+
+
 def test_fork_in_a_thread_while_others_run(recording: Recording) -> None:
     logs = recording.program(
         "import os, threading\n"

@@ -159,3 +159,27 @@ def test_a_process_that_still_runs_can_be_read(recording: Recording) -> None:
     assert not log.is_clean
     process.communicate()
     assert only(recording.logs()).is_clean
+
+
+def test_threads_that_still_run_record_nothing_after_the_end(recording: Recording) -> None:
+    program = (
+        "import threading\n"
+        "from hitlog import _native\n"
+        "begun, ended = threading.Event(), threading.Event()\n"
+        "def late():\n"
+        "    x = 1\n"
+        "def work():\n"
+        "    begun.set()\n"
+        "    ended.wait()\n"
+        "    late()\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "begun.wait()\n"
+        "_native.end()\n"
+        "ended.set()\n"
+        "thread.join()\n"
+    )
+    log = only(recording.program(program))
+    assert recording.lines() & {5, 9, 14, 15} == set()
+    assert {4, 7, 12, 13} <= recording.lines()
+    assert log.is_clean

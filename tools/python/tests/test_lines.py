@@ -110,3 +110,38 @@ def test_threads_that_only_the_system_knows_are_recorded(recording: Recording) -
         "    raise AssertionError\n"
     )
     assert recording.lines() == set(range(1, 14))
+
+
+def test_lines_for_which_there_is_no_memory_to_filter_are_recorded(recording: Recording) -> None:
+    program = (
+        "import resource, os\n"
+        "text = '\\n' * 200_000 + 'def late():\\n    x = 1\\n    return x\\n'\n"
+        "code = compile(text, os.path.abspath('late.py'), 'exec')\n"
+        "names = {}\n"
+        "with open('/proc/self/statm') as file:\n"
+        "    used = int(file.read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used, used))\n"
+        "exec(code, names)\n"
+        "names['late']()\n"
+    )
+    recording.program(program)
+    assert recording.lines(name="late.py") == {200_001, 200_002, 200_003}
+
+
+def test_code_that_runs_once_in_a_long_context_is_freed(recording: Recording) -> None:
+    program = (
+        "import hitlog, os, weakref\n"
+        "text = 'for n in range(100):\\n    n += 1\\n'\n"
+        "codes = []\n"
+        "with hitlog.context('a'):\n"
+        "    pass\n"
+        "with hitlog.context('b'):\n"
+        "    for n in range(5000):\n"
+        "        code = compile(text, os.path.abspath('text.py'), 'exec')\n"
+        "        exec(code, {})\n"
+        "        codes.append(weakref.ref(code))\n"
+        "    del code\n"
+        "    assert sum(code() is not None for code in codes) == 0\n"
+    )
+    recording.program(program)
+    assert recording.lines("b", "text.py") == {1, 2}

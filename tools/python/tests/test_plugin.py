@@ -70,7 +70,8 @@ class Suite:
             cwd=self.folder,
             env=clean_environment(HITLOG_DEBUG="1", **more),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             timeout=120,
         )
         assert done.returncode == status, done.stdout + done.stderr
@@ -168,6 +169,92 @@ def test_a_failing_suite_keeps_its_status(suite: Suite) -> None:
 
 def test_usage_errors_are_pytests(suite: Suite) -> None:
     assert "nosuchoption" in suite.pytest("--hitlog", "--nosuchoption", status=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["--collect-only"], 0),
+        (["--fixtures"], 0),
+        (["--nosuchoption"], 4),
+        (["nosuchfile.py"], 4),
+        (["-k", "nothing"], 5),
+    ],
+)
+def test_a_result_is_kept_when_no_test_runs(suite: Suite, arguments: list[str], status: int) -> None:
+    (suite.folder / "hitlog.db").write_text("of an earlier run")
+    suite.pytest("--hitlog", *arguments, status=status)
+    assert (suite.folder / "hitlog.db").read_text() == "of an earlier run"
+    assert list((suite.folder / ".hitlog").glob("20*")) == []
+
+
+def test_a_forked_child_that_comes_back_publishes_nothing(suite: Suite) -> None:
+    suite.write(
+        test_it="import os, sys, helpers\n"
+        "def test_fork():\n"
+        "    if os.fork() == 0:\n"
+        "        helpers.helper(1)\n"
+        "        sys.exit(0)\n"
+        "    os.wait()\n"
+        "    assert not os.path.exists('hitlog.db')\n"
+        "    helpers.at_setup()\n"
+    )
+    output = suite.pytest("--hitlog")
+    assert output.count("= hitlog =") == 1
+    assert suite.contexts("helpers.py", 3) == {"test_it.py::test_fork|run"}
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::test_fork|run"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("pyproject.toml", "[tool.hitlog]\nsource = 5\n", "source of [tool.hitlog] is not a list"),
+        ("pyproject.toml", "[tool]\nhitlog = 5\n", "hitlog is not a table"),
+        ("pyproject.toml", "[tool.coverage]\nrun = 3\n", "run is not a table"),
+        (".coveragerc", "[run]\nsource = a\nsource = b\n", "option 'source'"),
+        (".coveragerc", "source = a\n", "no section headers"),
+    ],
+)
+def test_wrong_settings_are_told(suite: Suite, name: str, text: str, said: str) -> None:
+    (suite.folder / name).write_text(text)
+    output = suite.pytest("--hitlog", "-c", "/dev/null", "--rootdir=.")
+    assert "5 passed" in output
+    assert "nothing was recorded: " in output
+    assert name in output
+    assert said in output
+
+
+def test_a_run_that_cannot_be_joined_is_told(suite: Suite) -> None:
+    gone = str(suite.folder / "gone")
+    output = suite.pytest("--hitlog", HITLOG_RUN=gone)
+    assert "5 passed" in output
+    assert f"nothing was recorded: HITLOG_RUN names the run {gone}" in output
+    assert "unset HITLOG_RUN" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--hitlog-source", "nosuch"], "nosuch; correct --hitlog-source"), ([], "lies below")],
+)
+def test_that_nothing_is_measured_is_explained(suite: Suite, arguments: list[str], said: str) -> None:
+    (suite.folder / "elsewhere").mkdir()
+    where = Suite(suite.folder / "elsewhere")
+    output = where.pytest("--hitlog", "../test_it.py", "-k", "not child", *arguments)
+    assert "nothing that ran is measured" in output
+    assert said in output
+    assert "nothing that ran is measured" not in suite.pytest("--hitlog")
+
+
+def test_a_folder_whose_name_is_not_utf_8(suite: Suite) -> None:
+    folder = suite.folder / "caf\udce9"
+    folder.mkdir()
+    (folder / "test_it.py").write_text("def test_it():\n    x = 1\n")
+    inside = Suite(folder)
+    output = inside.pytest("--hitlog", "--hitlog-source", "../caf\udce9", "--hitlog-output", "../x.db")
+    assert "nothing was recorded" not in output
+    assert suite.query("select count(*) from file", "x.db") == [(1,)]
 
 
 def test_a_run_directory_that_cannot_be_made_is_told(suite: Suite) -> None:

@@ -17,7 +17,9 @@ LOOK = """
 import json, os, sys
 modules = sorted(name for name in sys.modules if "hitlog" in name)
 tools = [sys.monitoring.get_tool(n) for n in range(6)] if hasattr(sys, "monitoring") else []
-print(json.dumps([modules, os._exit.__module__, sys.gettrace() is None, [t for t in tools if t]]))
+# Not even our library is there, which has a function in the place of os._exit that looks the same.
+is_loaded = "hitlog/_native" in open("/proc/self/maps").read()
+print(json.dumps([modules, is_loaded, sys.gettrace() is None, [t for t in tools if t]]))
 """
 
 
@@ -31,14 +33,45 @@ def look(folder: Path, **environment: str) -> list[object]:
 
 
 def test_a_python_that_is_not_recorded_is_untouched(tmp_path: Path) -> None:
-    assert look(tmp_path) == [[], "posix", True, []]
+    assert look(tmp_path) == [[], False, True, []]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_untouched_can_be_seen(tmp_path: Path) -> None:
+    """Without this the test above could not fail."""
+    modules, is_loaded, *_ = look(tmp_path, HITLOG_RUN=str(tmp_path))
+    assert modules
+    assert is_loaded
 
 
 def test_an_empty_variable_means_not_recorded(tmp_path: Path) -> None:
-    _modules, *rest = look(tmp_path, HITLOG_RUN="")
-    assert rest == ["posix", True, []]
+    assert look(tmp_path, HITLOG_RUN="") == [[], False, True, []]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", [None, "import nosuch", "raise SystemExit(3)", "raise KeyError('\\udc80')"]
+)
+def test_a_stranger_of_our_name_does_no_harm(tmp_path: Path, text: str | None) -> None:
+    """Such as a project's own package on PYTHONPATH, or an installation whose library does not fit."""
+    package = tmp_path / "hitlog"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    if text is not None:
+        (package / "_start.py").write_text(text)
+    for debug in ("", "1"):
+        environment = {"HITLOG_RUN": str(tmp_path), "HITLOG_DEBUG": debug}
+        done = subprocess.run(
+            [sys.executable, "-c", "print('ran')"],
+            env=clean_environment(PYTHONPATH=str(tmp_path), **environment),
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (0, "ran\n")
+        lines = done.stderr.splitlines()
+        # An environment's .pth files are read twice.
+        assert bool(lines) == bool(debug)
+        assert all(line.startswith("hitlog: process ") for line in lines)
 
 
 BAD = {
@@ -162,7 +195,17 @@ def test_interpreters_inside_the_process_run(recording: Recording) -> None:
         "interpreters.destroy(number)\n"
         "done = 1\n"
     )
-    (log,) = recording.program(program)
+    recording.begin()
+    (recording.folder / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=recording.folder,
+        env=clean_environment(HITLOG_RUN=str(recording.directory)),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (log,) = recording.logs()
     assert log.is_clean
     assert 11 in recording.lines()
     assert recording.lines(name="z.py") == set()
@@ -190,6 +233,20 @@ def test_samples_and_contexts_may_be_used_anywhere(tmp_path: Path, recording: Re
         [sys.executable, str(recording.folder / "program.py")], cwd=tmp_path, env=clean_environment()
     )
     assert plain.returncode == 4
+
+
+def test_one_context_object_may_be_entered_again(recording: Recording) -> None:
+    recording.program(
+        "import hitlog\n"
+        "again = hitlog.context('again')\n"
+        "with again:\n"
+        "    with again:\n"
+        "        x = 1\n"
+        "    x = 2\n"
+        "x = 3\n"
+    )
+    assert 7 in recording.lines("")
+    assert 7 not in recording.lines("again")
 
 
 def test_a_context_in_a_thread_is_its_own(recording: Recording) -> None:

@@ -8,6 +8,7 @@ mod compare;
 mod demo;
 mod pythons;
 mod shell;
+mod signals;
 mod suite;
 mod test;
 mod venv;
@@ -44,6 +45,7 @@ Examples:
 ";
 
 fn main() -> ExitCode {
+    signals::reset_ignored();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match dispatch(&args.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,7 +34,7 @@ impl Venv {
     /// The environment with the tools that check the form of Python code.
     pub fn with_linters(python: &Python) -> Result<Venv> {
         let venv = Venv::create(python, "lint")?;
-        venv.install(&["ruff", "mypy", "pytest"])?;
+        venv.install(&["ruff", "mypy", "coverage", "pytest"])?;
         Ok(venv)
     }
 

@@ -5,7 +5,8 @@ that coverage.py would read: ``COVERAGE_RCFILE``, .coveragerc, setup.cfg, tox.in
 What ``hitlog run`` or pytest was told on the command line (``run.json``) replaces ``source``.
 
 ``config.json``, which the other processes read, holds each path and pattern as text with one character
-for each byte of it, so that names that are no UTF-8 get through.
+for each byte of it, so that names that are no UTF-8 get through; so do ``cwd_bytes`` and
+``source_bytes`` of run.json, which come before ``cwd`` and ``source``.
 """
 
 from __future__ import annotations
@@ -46,11 +47,13 @@ def publish(run_directory: str) -> None:
 
 def resolve(run: Mapping[str, Any]) -> dict[str, object]:
     """Turn the settings for ``run`` (the contents of run.json) into what the recorder reads."""
-    directory = os.path.realpath(run.get("cwd") or os.getcwd())
-    table = _table(directory)
-    settings = _lists(table)
-    if run.get("source"):
-        settings["source"], settings["source_pkgs"] = list(run["source"]), []
+    here = _from_one_byte_text(run["cwd_bytes"]) if run.get("cwd_bytes") else run.get("cwd")
+    directory = os.path.realpath(here or os.getcwd())
+    settings = _settings(directory)
+    branch = bool(run.get("branch") or settings.pop("branch"))
+    sources = [_from_one_byte_text(text) for text in run.get("source_bytes") or []] or run.get("source")
+    if sources:
+        settings["source"], settings["source_pkgs"] = list(sources), []
     directories, packages = [], list(settings["source_pkgs"])
     for source in settings["source"]:
         path = os.path.join(directory, source)
@@ -60,9 +63,9 @@ def resolve(run: Mapping[str, Any]) -> dict[str, object]:
             packages.append(source)
     return {
         "version": 1,
-        "branch": bool(run.get("branch")) or str(table.get("branch", "")).lower() in _YES,
-        "directory": _one_byte_text(directory),
-        "source_directories": [_one_byte_text(path) for path in directories],
+        "branch": branch,
+        "directory": one_byte_text(directory),
+        "source_directories": [one_byte_text(path) for path in directories],
         "source_packages": packages,
         "include": _patterns(settings["include"], directory),
         "omit": _patterns(settings["omit"], directory),
@@ -80,30 +83,38 @@ def _read_json(path: str) -> dict[str, Any]:
     return contents
 
 
-def _table(directory: str) -> Mapping[str, Any]:
-    """Find the settings of the project in `directory`, ours or coverage.py's."""
-    project = _read_toml(os.path.join(directory, "pyproject.toml"))
-    ours = project.get("tool", {}).get("hitlog")
-    if isinstance(ours, dict):
-        return ours
+def _settings(directory: str) -> _Settings:
+    path = os.path.join(directory, "pyproject.toml")
+    project = _read_toml(path)
+    tools = _table(path, project, "tool")
+    if "hitlog" in tools:
+        return _from_table(path, "tool.hitlog", _table(path, tools, "hitlog"))
     chosen = os.environ.get("COVERAGE_RCFILE")
     if chosen:
-        return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or {}
+        return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or _nothing()
     for name in (".coveragerc", "setup.cfg", "tox.ini", "pyproject.toml", ".coveragerc.toml"):
         found = _from_file(os.path.join(directory, name))
         if found is not None:
             return found
-    return {}
+    return _nothing()
 
 
-def _from_file(path: str) -> Mapping[str, Any] | None:
+def _nothing() -> _Settings:
+    return {key: [] for key in (*_LISTS, "branch")}
+
+
+def _from_file(path: str) -> _Settings | None:
     """Read coverage.py's settings; None if the file is missing or has none."""
     if path.endswith(".toml"):
         contents = _read_toml(path)
-        table = contents.get("tool", {}).get("coverage")
-        if table is None and path.endswith(".coveragerc.toml") and contents:
-            table = contents
-        return None if table is None else table.get("run", {})
+        tools, name = _table(path, contents, "tool"), "tool.coverage.run"
+        if "coverage" in tools:
+            table = _table(path, tools, "coverage")
+        elif path.endswith(".coveragerc.toml") and contents:
+            table, name = contents, "run"
+        else:
+            return None
+        return _from_table(path, name, _table(path, table, "run"))
     return _from_ini(path)
 
 
@@ -117,20 +128,34 @@ def _read_toml(path: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
-    table: dict[str, Any] = tomllib.loads(contents.decode("utf-8"))
+    try:
+        table: dict[str, Any] = tomllib.loads(contents.decode("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; correct the file") from error
     return table
 
 
-def _lists(table: Mapping[str, Any]) -> _Settings:
+def _table(path: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: {key} is not a table; correct the file")
+    return value
+
+
+def _from_table(path: str, name: str, table: Mapping[str, Any]) -> _Settings:
     settings: _Settings = {}
     for key in _LISTS:
         value = table.get(key, [])
         values = re.split(r"[,\n]", value) if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
+            raise ValueError(f"{path}: {key} of [{name}] is not a list of strings; correct the file")
         settings[key] = [_substituted(text) for text in values if text.strip()]
+    branch = str(table.get("branch", "")).strip().lower()
+    settings["branch"] = [branch] if branch in _YES else []
     return settings
 
 
-def _from_ini(path: str) -> Mapping[str, Any] | None:
+def _from_ini(path: str) -> _Settings | None:
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
@@ -139,12 +164,14 @@ def _from_ini(path: str) -> Mapping[str, Any] | None:
             parser.read_file(file)
     except OSError:
         return None
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}; correct the file") from error
     own_file = not path.endswith(("setup.cfg", "tox.ini"))
     for section in ("coverage:run", "run"):
         if parser.has_section(section) and (own_file or section != "run"):
-            return dict(parser.items(section))
+            return _from_table(path, section, dict(parser.items(section)))
     has_others = any(name.startswith("coverage:") for name in parser.sections())
-    return {} if own_file or has_others else None
+    return _nothing() if own_file or has_others else None
 
 
 # coverage.py's: $NAME, ${NAME}, ${NAME?}, ${NAME-default}, and $$ for a dollar.
@@ -168,11 +195,16 @@ def _substituted(text: str) -> str:
 def _patterns(patterns: list[str], directory: str) -> list[str]:
     prepared = []
     for pattern in patterns:
-        prepared.append(_one_byte_text(pattern))
+        prepared.append(one_byte_text(pattern))
         if not pattern.startswith(("*", "?")):
-            prepared.append(_one_byte_text(os.path.realpath(os.path.join(directory, pattern))))
+            prepared.append(one_byte_text(os.path.realpath(os.path.join(directory, pattern))))
     return prepared
 
 
-def _one_byte_text(path: str) -> str:
+def one_byte_text(path: str) -> str:
+    """Write the bytes of a path as text with one character for each."""
     return os.fsencode(path).decode("latin-1")
+
+
+def _from_one_byte_text(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))

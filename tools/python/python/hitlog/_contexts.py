@@ -45,8 +45,8 @@ class context:  # noqa: N801 - used like a function
 
     In the main thread the context holds for the whole process, for all threads that have none of their
     own, and for the child processes that are started in the block. In any other thread it holds for
-    that thread alone. Blocks may be nested: afterwards the one before holds again. In a process that is
-    not recorded nothing happens.
+    that thread alone. Blocks may be nested, also those of one object: afterwards the one before holds
+    again. In a process that is not recorded nothing happens.
 
     >>> with context("import of the big file"):
     ...     pass
@@ -57,11 +57,12 @@ class context:  # noqa: N801 - used like a function
     def __init__(self, name: str) -> None:
         """Take the name; nothing happens before the block begins."""
         self._name = name
-        self._before: str | None = None
+        # One for each block that has not ended.
+        self._before: list[str | None] = []
 
     def __enter__(self) -> None:
         """Begin the context."""
-        self._before = switch(self._name)
+        self._before.append(switch(self._name))
 
     def __exit__(
         self,
@@ -70,4 +71,4 @@ class context:  # noqa: N801 - used like a function
         traceback: TracebackType | None,
     ) -> None:
         """Go back to the context before."""
-        switch(self._before)
+        switch(self._before.pop())

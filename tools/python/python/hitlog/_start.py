@@ -23,20 +23,23 @@ def start(run_directory: str) -> None:
         _configuration.publish(run_directory)
     excluded = [os.path.dirname(os.__file__), os.path.dirname(os.path.abspath(__file__))]
     _native.begin(run_directory, os.environb.get(CONTEXT, b""), excluded)
-    _after_forks()
+    _watch_children()
 
 
-def _after_forks() -> None:
+def _watch_children() -> None:
     # Once per process: a second recording in this process (pytest inside of pytest) uses the same.
     global _watching
     if not _watching:
-        from . import _native
+        from . import _multiprocessing, _native
 
         os.register_at_fork(after_in_child=_native.after_fork)
+        _multiprocessing.watch()
         _watching = True
 
 
 _watching = False
+# Why this process is not recorded although it should be.
+refusal: str | None = None
 
 
 def _start_quietly() -> None:
@@ -46,8 +49,11 @@ def _start_quietly() -> None:
     try:
         start(run_directory)
     except BaseException as error:
+        global refusal
+        refusal = str(error) or repr(error)
         if os.environ.get("HITLOG_DEBUG"):
-            os.write(2, f"hitlog: process {os.getpid()} is not recorded: {error}\n".encode())
+            line = f"hitlog: process {os.getpid()} is not recorded: {refusal}\n"
+            os.write(2, line.encode(errors="backslashreplace"))
 
 
 _start_quietly()

@@ -7,17 +7,31 @@ children record into it, compacts the logs at the end and prints what became of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 
 import pytest
 
-from . import _contexts, _native
+from . import _configuration, _contexts, _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Generator
+
+# Where pytest keeps the options with which it runs no test.
+_INFORMATION = (
+    "help",
+    "version",
+    "collectonly",
+    "markers",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "setupplan",
+    "cacheshow",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,11 +72,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
     options = early_config.known_args_namespace
     # A worker whose start-up hook is missing has just been started by the import.
-    if options.hitlog and not os.environ.get(_start.RUN) and not _native.is_recording():
-        run = Run(options.hitlog_output, options.hitlog_source, options.hitlog_branch)
+    if not options.hitlog or _native.is_recording() or _runs_no_test(options):
+        return
+    run = Run(options.hitlog_output, options.hitlog_source, options.hitlog_branch)
+    if os.environ.get(_start.RUN):
+        run.refuse_to_join()
+    else:
         run.begin()
         early_config.add_cleanup(run.finish)
-        early_config.pluginmanager.register(Summary(run), "hitlog-summary")
+    early_config.pluginmanager.register(Summary(run), "hitlog-summary")
+
+
+def _runs_no_test(options: argparse.Namespace) -> bool:
+    """Tell whether pytest was only asked for information."""
+    return any(getattr(options, name, None) for name in _INFORMATION)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -109,7 +132,14 @@ class Run:
         self._output = os.path.abspath(output)
         self._sources = [os.path.abspath(path) if os.path.exists(path) else path for path in sources]
         self._directory: str | None = None
+        self._process = os.getpid()
+        self._has_tests = False
         self.summary: str | None = None
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this is not a forked child that came back into pytest instead of ending."""
+        return self._process == os.getpid()
 
     def begin(self) -> None:
         """Make the run directory and record this process and its children into it.
@@ -122,39 +152,105 @@ class Run:
             directory = _native.create_run_directory(os.getcwd())
             self._write_run_file(directory)
             _start.start(directory)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:
             self.summary = f"nothing was recorded: {error}"
             return
         self._directory = directory
         os.environ[_start.RUN] = directory
 
+    def refuse_to_join(self) -> None:
+        """Make the summary tell why this process is not recorded into the run it was started in."""
+        from . import _start
+
+        directory = os.environ.get(_start.RUN)
+        self.summary = (
+            f"nothing was recorded: {_start.RUN} names the run {directory}, which this process could "
+            f"not join ({_start.refusal}). If that run is over, unset {_start.RUN}"
+        )
+
     def _write_run_file(self, directory: str) -> None:
+        here = os.getcwd()
         run = {
             "version": 1,
-            "cwd": os.getcwd(),
-            "command": sys.argv,
+            "cwd": _printable(here),
+            "cwd_bytes": _configuration.one_byte_text(here),
+            "command": [_printable(word) for word in sys.argv],
             "branch": self._branch,
-            "source": self._sources,
+            "source": [_printable(source) for source in self._sources],
+            "source_bytes": [_configuration.one_byte_text(source) for source in self._sources],
             "context": None,
         }
         with open(os.path.join(directory, "run.json"), "w", encoding="utf-8") as file:
             json.dump(run, file)
 
+    def test_begins(self) -> None:
+        """Notice that there is something to compact."""
+        self._has_tests = True
+
     def finish(self, exit_status: int | None = None) -> None:
         """End the recording of this process and compact the run, the first time."""
-        directory, self._directory = self._directory, None
-        if directory is None:
+        directory = self._directory
+        if directory is None or not self.is_of_this_process:
             return
         from . import _start
 
+        self._directory = None
         _contexts.switch("")
         _native.end(exit_status)
         if os.environ.get(_start.RUN) == directory:
             del os.environ[_start.RUN]
+        if self._has_tests:
+            self._compact(directory)
+        else:
+            # A result of earlier tests is worth more than that no test ran now.
+            self.summary = f"no test ran, {_short(self._output)} was not written"
+            _remove_run(directory)
+
+    def _compact(self, directory: str) -> None:
         try:
             self.summary = _native.compact(directory, _short(self._output))
         except RuntimeError as error:
             self.summary = f"the logs in {directory} were not compacted: {error}"
+            return
+        if _has_no_file(self._output):
+            self.summary = f"{self.summary.rstrip()}\n{self._explain_nothing_measured()}"
+
+    def _explain_nothing_measured(self) -> str:
+        if self._sources:
+            return (
+                f"nothing that ran is measured: no file belongs to {', '.join(self._sources)}; "
+                "correct --hitlog-source"
+            )
+        return (
+            f"nothing that ran is measured: by default that is what lies below {os.getcwd()} and in no "
+            "environment; correct source, include and omit in the configuration, or say --hitlog-source"
+        )
+
+
+def _has_no_file(output: str) -> bool:
+    try:
+        import sqlite3
+    except ImportError:
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(output)) as connection:
+            return connection.execute("select 1 from file limit 1").fetchone() is None
+    except sqlite3.Error:
+        return False
+
+
+def _remove_run(directory: str) -> None:
+    """Remove what was put into the run directory, and it too unless there is more in it."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            if name.endswith(".hitlog") or name in ("run.json", "config.json"):
+                os.unlink(os.path.join(directory, name))
+        os.rmdir(directory)
+
+
+def _printable(text: str) -> str:
+    """Write the bytes of a name that are no text as backslash escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _short(path: str) -> str:
@@ -170,12 +266,18 @@ class Summary:
         """Take the run."""
         self._run = run
 
+    def pytest_runtest_logstart(self) -> None:
+        """Notice the first test, in whichever worker."""
+        self._run.test_begins()
+
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
         """Compact the run, whose other processes have ended by now, and print the summary."""
+        if not self._run.is_of_this_process:
+            return
         self._run.finish(int(exitstatus))
         terminalreporter.section("hitlog")
         for line in (self._run.summary or "").splitlines():
-            terminalreporter.line(line)
+            terminalreporter.line(_printable(line))

@@ -5,7 +5,7 @@
 //! their own. A hook cannot be taken away again: without a recording it does nothing. It never raises.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hitlog::format::EndReason;
 use pyo3::exceptions::PyRuntimeError;
@@ -19,16 +19,28 @@ type Hook = unsafe extern "C" fn(*const c_char, *mut ffi::PyObject, *mut c_void)
 unsafe extern "C" {
     /// In CPython since 3.8 (`Include/cpython/sysmodule.h`).
     fn PySys_AddAuditHook(hook: Hook, data: *mut c_void) -> c_int;
+    /// As above.
+    fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
 }
 
-static INSTALLED: Once = Once::new();
+/// Whether the hook was ever called with [`OUR_EVENT`].
+static HEARD: AtomicBool = AtomicBool::new(false);
+const OUR_EVENT: &CStr = c"hitlog.begin";
 
-/// Begins to listen, once per process.
-pub fn install() -> PyResult<()> {
-    let mut result = 0;
-    // SAFETY: `hook` has the type that is asked for and lives for ever.
-    INSTALLED.call_once(|| result = unsafe { PySys_AddAuditHook(hook, std::ptr::null_mut()) });
-    if result == 0 {
+/// Begins to listen, once per process. There must be a recording.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    if HEARD.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    // A hook of the program that refuses ours is seldom an error, so that only an event shows it.
+    // SAFETY: `hook` has the type that is asked for and lives for ever; the event has no arguments.
+    unsafe {
+        if PySys_AddAuditHook(hook, std::ptr::null_mut()) == 0 {
+            PySys_Audit(OUR_EVENT.as_ptr(), std::ptr::null());
+        }
+    }
+    drop(PyErr::take(py));
+    if HEARD.load(Ordering::Relaxed) {
         return Ok(());
     }
     Err(PyRuntimeError::new_err("an audit hook of the program refuses further hooks"))
@@ -41,11 +53,12 @@ unsafe extern "C" fn hook(
 ) -> c_int {
     let Some(session) = session::current() else { return 0 };
     // SAFETY: the interpreter passes a text that ends with NUL.
-    let event = unsafe { CStr::from_ptr(event) }.to_bytes();
-    match event {
+    let event = unsafe { CStr::from_ptr(event) };
+    match event.to_bytes() {
         b"exec" | b"function.__new__" => code_runs(arguments, 0),
         b"object.__setattr__" => code_runs(arguments, 2),
         b"os.exec" => session.recorder.end(EndReason::Exec, None),
+        _ if event == OUR_EVENT => HEARD.store(true, Ordering::Relaxed),
         _ => {}
     }
     0

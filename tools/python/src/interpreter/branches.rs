@@ -197,7 +197,7 @@ impl Branches {
             Some((line, next)) => self.file.arc(way.stamp, line, next),
             None => Verdict::Never,
         };
-        if cfg!(Py_3_14) || verdict == Verdict::Keep {
+        if cfg!(Py_3_14) || matches!(verdict, Verdict::Keep | Verdict::Forked) {
             return Some(verdict);
         }
         // One event stands for both ways: it is enough when both were seen.

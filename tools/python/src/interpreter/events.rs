@@ -28,12 +28,12 @@ unsafe extern "C" fn on_line(
         return builtin::none();
     }
     // SAFETY: there are two arguments, and the interpreter promises a code object and a number; a
-    // caller from outside who passes something else gets "not found" and -1.
+    // caller from outside who passes something else gets "not found" and -1, with an error.
     let (file, line) = unsafe {
         let line = ffi::PyLong_AsLong(*arguments.add(1));
         (code::file_of(*arguments), line)
     };
-    let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return builtin::none() };
+    let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return not_expected() };
     let (is_first, verdict) = file.line(line);
     if is_first && session::has_branches() {
         // SAFETY: callbacks run with the lock held, and the code object lives during the call.
@@ -41,6 +41,14 @@ unsafe extern "C" fn on_line(
     }
     // SAFETY: the first argument is a code object, and the lock is held.
     unsafe { answer(verdict, *arguments) }
+}
+
+/// The arguments were not those of an event of a measured file.
+#[cold]
+fn not_expected() -> *mut ffi::PyObject {
+    // SAFETY: callbacks run with the lock held.
+    unsafe { ffi::PyErr_Clear() };
+    builtin::none()
 }
 
 /// What a callback returns after an event of `code`.
@@ -56,7 +64,7 @@ unsafe fn answer(verdict: Verdict, code: *mut ffi::PyObject) -> *mut ffi::PyObje
     unsafe { disable(verdict, code) }
 }
 
-/// Disables the event that was just reported.
+/// Does what a verdict other than "keep" says; mostly disables the event that was just reported.
 ///
 /// # Safety
 /// As [`answer`].
@@ -64,9 +72,20 @@ unsafe fn answer(verdict: Verdict, code: *mut ffi::PyObject) -> *mut ffi::PyObje
 unsafe fn disable(verdict: Verdict, code: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: callbacks run with the lock held.
     let py = unsafe { Python::assume_attached() };
-    if verdict == Verdict::Enough && session::is_heat_by_context() {
-        // SAFETY: as the caller promises.
-        monitoring::remember_hot(&unsafe { borrowed(code) });
+    if verdict == Verdict::Forked {
+        // A child of which Python does not know that it was forked: what its parent did not want
+        // reported any more is reported here.
+        super::after_fork(py);
+        return builtin::none();
+    }
+    // SAFETY: as the caller promises.
+    let code = unsafe { borrowed(code) };
+    if verdict == Verdict::Enough
+        && session::is_heat_by_context()
+        && monitoring::remember_hot(&code).is_err()
+    {
+        // What could not be armed again must not be disabled.
+        return builtin::none();
     }
     monitoring::disable(py)
 }
@@ -109,7 +128,7 @@ unsafe extern "C" fn on_branch(
         let to = ffi::PyLong_AsLong(*arguments.add(2));
         match (u32::try_from(from), u32::try_from(to)) {
             (Ok(from), Ok(to)) => answer(branches::taken(&code, from, to), code.as_ptr()),
-            _ => builtin::none(),
+            _ => not_expected(),
         }
     }
 }
@@ -128,7 +147,7 @@ unsafe extern "C" fn on_return(
         let code = borrowed(*arguments);
         match u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))) {
             Ok(from) => answer(branches::returned(&code, from), code.as_ptr()),
-            Err(_) => builtin::none(),
+            Err(_) => not_expected(),
         }
     }
 }
@@ -148,7 +167,7 @@ unsafe extern "C" fn on_instruction(
         let code = borrowed(*arguments);
         match u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))) {
             Ok(from) => answer(branches::passed(&code, from), code.as_ptr()),
-            Err(_) => builtin::none(),
+            Err(_) => not_expected(),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! own when it is seen for the first time, so that all other code runs at full speed. A line that needs
 //! no more reports in this context is disabled, and armed again at the next switch by turning the
 //! events of its code object off and on, which disturbs no other tool.
+//!
+//! Programs can take our tool id away (tests of tools do). The next switch of contexts notices, takes
+//! an id again and arms all code anew.
 
 use std::sync::Mutex;
 
@@ -11,17 +14,26 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple, PyWeakrefReference};
 
 use super::builtin::Definition;
 use super::{branches, builtin, code, events, loaded};
+use crate::notes;
 use crate::session::{self, Session};
 
-/// Ids of tools in the order in which they are tried; 0 to 2 and 5 have a use by convention.
-const TOOL_IDS: [i32; 6] = [4, 3, 5, 2, 0, 1];
+/// Ids of tools in the order in which they are tried. The others have a use by convention: debuggers,
+/// coverage.py, profilers and optimizers that come later find theirs free.
+const TOOL_IDS: [i32; 2] = [4, 3];
+const TAKEN_AWAY: &str = "the program gave back or took hitlog's tool id of sys.monitoring: lines that \
+                          ran from then until the next context may be missing";
+/// So many code objects wait to be armed before those that are gone are looked for.
+const HOT_ROOM: usize = 1024;
 
 /// What is needed of `sys.monitoring`, looked up once.
 struct Monitoring {
+    /// The very object that shows that a tool id is ours.
+    name: Py<PyString>,
+    get_tool: Py<PyAny>,
     use_tool_id: Py<PyAny>,
     free_tool_id: Py<PyAny>,
     register_callback: Py<PyAny>,
@@ -50,13 +62,15 @@ struct Monitoring {
 const BRANCH_EVENTS: [&str; 1] = ["BRANCH"];
 #[cfg(Py_3_14)]
 const BRANCH_EVENTS: [&str; 2] = ["BRANCH_LEFT", "BRANCH_RIGHT"];
+
 static MONITORING: PyOnceLock<Monitoring> = PyOnceLock::new();
 
 #[derive(Default)]
 struct State {
     tool: Option<i32>,
-    /// Code objects with lines that were disabled since the last switch.
-    hot: Vec<Py<PyAny>>,
+    /// Code objects with lines that were disabled since the last switch. They may be freed meanwhile:
+    /// a program may `exec` any number of texts in one context.
+    hot: Vec<Py<PyWeakrefReference>>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State { tool: None, hot: Vec::new() });
@@ -74,6 +88,8 @@ fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
         let function =
             |definition: &'static Definition| definition.of_module(&hitlog).map(Bound::unbind);
         Ok(Monitoring {
+            name: PyString::new(py, "hitlog").unbind(),
+            get_tool: get("get_tool")?,
             use_tool_id: get("use_tool_id")?,
             free_tool_id: get("free_tool_id")?,
             register_callback: get("register_callback")?,
@@ -112,41 +128,75 @@ pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
     let monitoring = monitoring(py)?;
     let tool = take_tool_id(py, monitoring)?;
     with_state(|state| state.tool = Some(tool));
-    let register = |event: i32, callback: &Py<PyAny>| {
-        monitoring.register_callback.call1(py, (tool, event, callback)).map(drop)
-    };
-    register(monitoring.line_event, &monitoring.on_line)?;
-    register(monitoring.start_event, &monitoring.on_start)?;
     if session::has_branches() {
         branches::prepare(py)?;
-        for event in &monitoring.branch_events {
-            register(*event, &monitoring.on_branch)?;
-        }
-        register(monitoring.return_event, &monitoring.on_return)?;
-        #[cfg(not(Py_3_14))]
-        register(monitoring.instruction_event, &monitoring.on_instruction)?;
+    }
+    for (event, callback) in callbacks(monitoring) {
+        monitoring.register_callback.call1(py, (tool, event, callback))?;
     }
     loaded::each_code(py, &mut |code| see(&code))
 }
 
+/// All events that are ever asked for, each with the function that gets it.
+fn callbacks(monitoring: &Monitoring) -> Vec<(i32, &Py<PyAny>)> {
+    let mut callbacks = vec![
+        (monitoring.line_event, &monitoring.on_line),
+        (monitoring.start_event, &monitoring.on_start),
+        (monitoring.return_event, &monitoring.on_return),
+        #[cfg(not(Py_3_14))]
+        (monitoring.instruction_event, &monitoring.on_instruction),
+    ];
+    callbacks.extend(monitoring.branch_events.iter().map(|event| (*event, &monitoring.on_branch)));
+    callbacks
+}
+
 fn take_tool_id(py: Python<'_>, monitoring: &Monitoring) -> PyResult<i32> {
-    let free = |tool: &i32| monitoring.use_tool_id.call1(py, (*tool, "hitlog")).is_ok();
+    let free = |tool: &i32| monitoring.use_tool_id.call1(py, (*tool, &monitoring.name)).is_ok();
     TOOL_IDS.into_iter().find(free).ok_or_else(|| {
-        PyRuntimeError::new_err("all tool ids of sys.monitoring are taken by other tools")
+        let holder = |tool| monitoring.get_tool.call1(py, (tool,)).map(|name| name.to_string());
+        let [first, second] =
+            TOOL_IDS.map(|tool| format!("{tool} by {}", holder(tool).unwrap_or_default()));
+        PyRuntimeError::new_err(format!(
+            "the tool ids of sys.monitoring that have no use by convention are taken: {first}, {second}"
+        ))
     })
 }
 
-/// Gives the tool id back.
-pub fn stop(py: Python<'_>) -> PyResult<()> {
-    let monitoring = monitoring(py)?;
+/// Whether `tool` is still our id.
+fn is_ours(py: Python<'_>, monitoring: &Monitoring, tool: i32) -> bool {
+    monitoring.get_tool.call1(py, (tool,)).is_ok_and(|name| name.is(&monitoring.name))
+}
+
+/// Gives the tool id back, if it is still ours.
+pub fn stop(py: Python<'_>) {
     let (tool, hot) = with_state(|state| (state.tool.take(), std::mem::take(&mut state.hot)));
     drop(hot);
-    let Some(tool) = tool else { return Ok(()) };
-    let events = [monitoring.line_event, monitoring.start_event, monitoring.return_event];
-    for event in events.iter().chain(&monitoring.branch_events) {
-        monitoring.register_callback.call1(py, (tool, event, py.None()))?;
+    let (Some(tool), Some(monitoring)) = (tool, MONITORING.get(py)) else { return };
+    if !is_ours(py, monitoring, tool) {
+        notes::tell(TAKEN_AWAY);
+        return;
     }
-    monitoring.free_tool_id.call1(py, (tool,)).map(drop)
+    for (event, _) in callbacks(monitoring) {
+        // Nothing is left to do when this fails: without a recording the callbacks do nothing.
+        let _ = monitoring.register_callback.call1(py, (tool, event, py.None()));
+    }
+    let _ = monitoring.free_tool_id.call1(py, (tool,));
+}
+
+/// Notices that our tool id is not ours any more, and begins again with another one.
+pub fn check(py: Python<'_>, session: &'static Session) {
+    let Some(tool) = with_state(|state| state.tool) else { return };
+    if MONITORING.get(py).is_some_and(|monitoring| is_ours(py, monitoring, tool)) {
+        return;
+    }
+    notes::tell(TAKEN_AWAY);
+    with_state(|state| state.tool = None);
+    // Whether code kept its events depends on the version: all of it is looked at anew.
+    session.forget_files();
+    if let Err(error) = start(py, session) {
+        stop(py);
+        notes::tell(&format!("no line is recorded any more: {}", error.value(py)));
+    }
 }
 
 /// Arms again what was disabled since the last switch.
@@ -157,8 +207,9 @@ pub fn report_hot(py: Python<'_>) -> PyResult<()> {
     hot.dedup_by_key(|code| code.as_ptr());
     let monitoring = monitoring(py)?;
     for code in hot {
+        let Some(code) = code.bind(py).upgrade() else { continue };
         let events = monitoring.get_local_events.call1(py, (tool, &code))?.extract(py)?;
-        report(monitoring, tool, code.bind(py), events)?;
+        report(monitoring, tool, &code, events)?;
     }
     Ok(())
 }
@@ -198,25 +249,32 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
         if !unsafe { code::set_file(code.as_ptr(), file) } {
             continue;
         }
-        let mut events = monitoring.line_event;
-        if cfg!(Py_3_13) && begins_with_its_body(monitoring, &code)? {
-            events |= monitoring.start_event;
-        }
         let constants = code.getattr(pyo3::intern!(code.py(), "co_consts"))?;
         let inner: Vec<_> = constants.cast_into::<PyTuple>()?.iter().filter(code::is_code).collect();
         if session::has_branches() {
             // SAFETY: as above.
             unsafe { branches::attach(&code, file, !inner.is_empty()) };
-            events |= monitoring.branch_events.iter().sum::<i32>() | monitoring.return_event;
-            #[cfg(not(Py_3_14))]
-            if branches::has_async_for(&code)? {
-                events |= monitoring.instruction_event;
-            }
         }
-        report(monitoring, tool, &code, events)?;
+        report(monitoring, tool, &code, events_of(monitoring, &code)?)?;
         waiting.extend(inner);
     }
     Ok(())
+}
+
+/// The events that are needed of `code`.
+fn events_of(monitoring: &Monitoring, code: &Bound<'_, PyAny>) -> PyResult<i32> {
+    let mut events = monitoring.line_event;
+    if cfg!(Py_3_13) && begins_with_its_body(monitoring, code)? {
+        events |= monitoring.start_event;
+    }
+    if session::has_branches() {
+        events |= monitoring.branch_events.iter().sum::<i32>() | monitoring.return_event;
+        #[cfg(not(Py_3_14))]
+        if branches::has_async_for(code)? {
+            events |= monitoring.instruction_event;
+        }
+    }
+    Ok(events)
 }
 
 /// Turns the events of a code object off and these on, which arms its disabled lines again.
@@ -251,11 +309,34 @@ fn begins_with_its_body(monitoring: &Monitoring, code: &Bound<'_, PyAny>) -> PyR
 }
 
 /// Remembers that events of `code` were disabled, and have to be armed at the next switch of contexts.
-pub fn remember_hot(code: &Bound<'_, PyAny>) {
-    with_state(|state| {
-        if state.hot.last().is_none_or(|last| last.as_ptr() != code.as_ptr()) {
+///
+/// # Errors
+/// There is no memory for it; then nothing may be disabled.
+pub fn remember_hot(code: &Bound<'_, PyAny>) -> PyResult<()> {
+    // A code object has one such reference for all who ask.
+    let code = PyWeakrefReference::new(code)?;
+    let is_full = with_state(|state| {
+        if state.hot.last().is_none_or(|last| !last.is(&code)) {
             state.hot.push(code.clone().unbind());
         }
+        state.hot.len() == state.hot.capacity() && state.hot.len() >= HOT_ROOM
+    });
+    if is_full {
+        forget_freed(code.py());
+    }
+    Ok(())
+}
+
+/// Makes room among the code objects to arm, so that their list grows only with those that are alive.
+fn forget_freed(py: Python<'_>) {
+    let mut hot = with_state(|state| std::mem::take(&mut state.hot));
+    hot.sort_unstable_by_key(|code| code.as_ptr());
+    hot.dedup_by_key(|code| code.as_ptr());
+    hot.retain(|code| code.bind(py).upgrade().is_some());
+    hot.reserve(hot.len().max(HOT_ROOM));
+    with_state(|state| {
+        hot.append(&mut state.hot);
+        state.hot = hot;
     });
 }
 

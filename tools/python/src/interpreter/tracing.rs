@@ -7,6 +7,11 @@
 //! The function is installed together with an object. Programs keep `sys.gettrace()` and give it to
 //! `sys.settrace()` later (`doctest` does), so that object, when it is called as a Python trace
 //! function, puts the C function back in its place.
+//!
+//! A thread has one trace function, so that coverage.py, a debugger and this recorder exclude each
+//! other: the one that comes second would end the first. Where another tool traces already nothing is
+//! recorded; where it comes later, or tracing is switched off, the next switch of contexts notices, on
+//! the thread that switches, and so does the end of the recording.
 
 use std::ffi::c_int;
 
@@ -17,8 +22,16 @@ use pyo3::sync::PyOnceLock;
 
 use super::builtin::Definition;
 use super::frame::{self, Frame};
-use super::{builtin, code, threads, transitions};
+use super::{builtin, code, thread_state, threads, transitions};
+use crate::notes;
 use crate::session::{self, MeasuredFile, Session};
+
+const OTHER_TOOL: &str = "another tool (coverage.py, a debugger) traces this process; \
+                          before CPython 3.12 only one can";
+const REPLACED: &str = "another tool (coverage.py, a debugger) began to trace this process: lines \
+                        that ran from then on are missing, as before CPython 3.12 only one tool can trace";
+const SWITCHED_OFF: &str = "tracing was switched off (sys.settrace, a debugger): lines that ran from \
+                            then until the next context are missing";
 
 unsafe extern "C" {
     /// In CPython 3.9 to 3.11 (`Include/cpython/ceval.h`): as `PyEval_SetTrace`, for any thread.
@@ -38,32 +51,85 @@ fn tracer(py: Python<'_>) -> PyResult<&'static Py<PyAny>> {
     TRACER.get_or_try_init(py, || TRACE_AGAIN.of_module(&py.import("hitlog")?).map(Bound::unbind))
 }
 
+/// Who has the trace function of a thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    Us,
+    /// We, by way of `sys.settrace(sys.gettrace())`.
+    Program,
+    OtherTool,
+}
+
+/// # Safety
+/// `thread` is alive and the interpreter's lock is held.
+unsafe fn holder(thread: *mut ffi::PyThreadState, tracer: &Py<PyAny>) -> Holder {
+    // SAFETY: as the caller promises.
+    match unsafe { thread_state::trace_of(thread) } {
+        (None, _) => Holder::Nobody,
+        (Some(function), _) if std::ptr::fn_addr_eq(function, trace as ffi::Py_tracefunc) => Holder::Us,
+        (Some(_), object) if object == tracer.as_ptr() => Holder::Program,
+        _ => Holder::OtherTool,
+    }
+}
+
+/// A thread whose trace function has a holder that is `wanted`.
+fn find(
+    _py: Python<'_>,
+    tracer: &Py<PyAny>,
+    wanted: impl Fn(Holder) -> bool,
+) -> Option<*mut ffi::PyThreadState> {
+    // SAFETY: the lock is held, and looking at a thread does not let go of it.
+    unsafe { thread_state::find(|thread| wanted(holder(thread, tracer))) }
+}
+
 /// Begins to trace all threads there are, and those that will be started.
 pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
     let tracer = tracer(py)?;
+    if find(py, tracer, |holder| holder == Holder::OtherTool).is_some() {
+        return Err(PyRuntimeError::new_err(OTHER_TOOL));
+    }
     threads::wrap_start(py)?;
-    // SAFETY: the lock is held, so that the list of threads does not change.
-    let failed = unsafe {
-        let mut thread = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
-        let mut failed = false;
-        while !thread.is_null() {
-            failed |= _PyEval_SetTrace(thread, Some(trace), tracer.as_ptr()) != 0;
-            thread = ffi::PyThreadState_Next(thread);
+    // Audit hooks may run in between, and threads end: each search begins at the first thread.
+    while let Some(thread) = find(py, tracer, |holder| holder != Holder::Us) {
+        // SAFETY: the thread was just found, `trace` has the right type and `tracer` is an object.
+        if unsafe { _PyEval_SetTrace(thread, Some(trace), tracer.as_ptr()) } != 0 {
+            return Err(PyErr::take(py)
+                .unwrap_or_else(|| PyRuntimeError::new_err("the trace function was refused")));
         }
-        failed
-    };
-    if failed {
-        return Err(PyErr::take(py)
-            .unwrap_or_else(|| PyRuntimeError::new_err("the trace function was refused")));
     }
     Ok(())
 }
 
-/// Ends the tracing of this thread; the others end at their next report.
-pub fn stop(_py: Python<'_>) -> PyResult<()> {
-    // SAFETY: the lock is held; no function is a valid argument.
-    unsafe { ffi::PyEval_SetTrace(None, std::ptr::null_mut()) };
-    Ok(())
+/// Ends the tracing of all threads, but not that of other tools.
+pub fn stop(py: Python<'_>) {
+    let Some(tracer) = TRACER.get(py) else { return };
+    if find(py, tracer, |holder| holder == Holder::OtherTool).is_some() {
+        notes::tell(REPLACED);
+    }
+    let is_ours = |holder| matches!(holder, Holder::Us | Holder::Program);
+    while let Some(thread) = find(py, tracer, is_ours) {
+        // SAFETY: the thread was just found; no function is a valid argument.
+        if unsafe { _PyEval_SetTrace(thread, None, std::ptr::null_mut()) } != 0 {
+            drop(PyErr::take(py));
+            return;
+        }
+    }
+}
+
+/// Notices that the calling thread is not traced by us any more, and traces it again if nobody does.
+pub fn check(py: Python<'_>, _session: &'static Session) {
+    let Some(tracer) = TRACER.get(py) else { return };
+    // SAFETY: the lock is held, by this thread.
+    match unsafe { holder(ffi::PyThreadState_Get(), tracer) } {
+        Holder::Us => {}
+        Holder::Program => trace_this_thread(py),
+        Holder::Nobody => {
+            notes::tell(SWITCHED_OFF);
+            trace_this_thread(py);
+        }
+        Holder::OtherTool => notes::tell(REPLACED),
+    }
 }
 
 /// Nothing is ever disabled here.

@@ -1,0 +1,87 @@
+//! The same logs give the same bytes: in any order, with any number of threads, however little memory.
+
+#[path = "common/process_log.rs"]
+mod process_log;
+
+use hitlog::compactor::{Options, compact};
+use hitlog::format::{EndReason, NameSpace, Record};
+use process_log::{MONOTONIC_START_NS, ProcessLog};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Logs with what makes order matter, if anything does: shared and own names, copies, other states.
+fn varied_logs(run: &Path, has_arcs: bool) -> Vec<PathBuf> {
+    let log = |pid: u32| {
+        let mut log = ProcessLog::new(pid);
+        for number in 0..400 {
+            let mixed = (number * 7919 + pid * 104_729) % 1000;
+            let (context, file) = (format!("t{}", mixed % 37), format!("/f{}.py", mixed % 11));
+            log.line(&context, &file, 1 + mixed * 3);
+            if has_arcs && number % 5 == 0 {
+                log.arc(&context, &file, -(mixed as i32), mixed as i32);
+            }
+        }
+        let (file, context) = (log.file("/f1.py"), log.context("t1"));
+        let name = log.name(NameSpace::Sample, "rss") as u16;
+        log.push(Record::FileFacts { file, size: u64::from(pid), mtime_ns: 5 });
+        log.push(Record::Sample { name, context, time_ns: MONOTONIC_START_NS, value: u64::from(pid) });
+        if pid.is_multiple_of(2) {
+            log.end(EndReason::Closed, Some(0));
+        }
+        log
+    };
+    let mut paths: Vec<PathBuf> = (1..=7).map(|pid| log(pid).write(run)).collect();
+    paths.push(process_log::write(&run.join("copy.hitlog"), &log(3).bytes()));
+    paths
+}
+
+#[test]
+fn the_same_logs_give_the_same_bytes() {
+    for has_arcs in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let output = folder.path().join("out.db");
+        fs::create_dir(&run).unwrap();
+        let mut paths = varied_logs(&run, has_arcs);
+        let bytes = |paths: &[PathBuf], threads, memory_bytes| {
+            let options = Options { threads: Some(threads), memory_bytes, ..Options::new(&output) };
+            let report = compact(paths, &options, &()).unwrap();
+            (fs::read(&output).unwrap(), report.lines, report.arcs)
+        };
+        let expected = bytes(&paths, 1, 1 << 30);
+        for round in 0..20_usize {
+            paths.rotate_left(1 + round % 3);
+            let (left, right) = (round % 8, (round * 5 + 3) % 8);
+            paths.swap(left, right);
+            assert!(bytes(&paths, 1 + round % 8, 1 << 30) == expected, "round {round}");
+        }
+        for memory_bytes in [1, 1000, 10_000, 30_000] {
+            assert!(bytes(&paths, 3, memory_bytes) == expected, "in parts of {memory_bytes} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_log_of_several_chunks_is_read_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = folder.path().join("out.db");
+    fs::create_dir(&run).unwrap();
+    let mut log = ProcessLog::new(1);
+    let file = log.file("/a.py");
+    let slots = (1_u32 << 20) * 2 + 1000;
+    for number in 0..slots {
+        let (context, line) = (log.records.len() as u32 % 3, 1 + number % 5000);
+        log.push(Record::Line { context: context.min(1), file, line });
+    }
+    let late = log.context("named at the end");
+    assert_eq!(late, 1);
+    log.end(EndReason::Closed, None).write(&run);
+    let report = compact(std::slice::from_ref(&run), &Options::new(&output), &()).unwrap();
+    let without_trailer = log.records.len() as u64 - 1;
+    assert_eq!((report.lines, report.contexts, report.records), (5000, 1, without_trailer));
+    let whole = fs::read(&output).unwrap();
+    let options = Options { memory_bytes: 1000, threads: Some(2), ..Options::new(&output) };
+    compact(std::slice::from_ref(&run), &options, &()).unwrap();
+    assert!(fs::read(&output).unwrap() == whole, "in parts");
+}
