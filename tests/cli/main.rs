@@ -166,7 +166,8 @@ fn an_interrupt_from_the_terminal_reaches_the_command_once() {
                   sleep 0.2; echo interrupts: $n; exit 5";
     fs::write(folder.path().join("script"), script).expect("writable");
     let mut terminal = Command::new("script");
-    terminal.args(["-qefc", &format!("'{HITLOG}' run -- bash script"), "/dev/null"]);
+    // Without exec the shell that script starts, in the same group, may end by the interrupt itself.
+    terminal.args(["-qefc", &format!("exec '{HITLOG}' run -- bash script"), "/dev/null"]);
     terminal.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut child) = terminal.spawn() else {
         println!("skipped: script(1), which makes a terminal, is not installed");
