@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 
-    /// Record branches instead of lines; Python processes record lines only, and refuse
+    /// Record branches as well as lines
     #[arg(long)]
     branch: bool,
 
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     // Without it only the exit status of one process is unknown.
     let _ = write_json(&run.join(COMMAND_FILE), &ended);
     if !run_directory::has_logs(&run) {
-        explain_nothing_recorded(arguments, &ended);
+        explain_nothing_recorded(&ended);
         return Ok(ended.exit_code());
     }
     let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
@@ -162,14 +162,7 @@ fn explain_not_started(arguments: &Arguments, run: &Path, error: &io::Error) -> 
     not_started_exit_code(error)
 }
 
-fn explain_nothing_recorded(arguments: &Arguments, ended: &Ended) {
-    if arguments.branch {
-        say(&format!(
-            "the command ended ({ended}), but no process recorded anything: Python processes record lines \
-             only and refuse --branch. Run it again without that option."
-        ));
-        return;
-    }
+fn explain_nothing_recorded(ended: &Ended) {
     say(&format!(
         "the command ended ({ended}), but no process recorded anything. Is the Python package installed \
          there (pip install hitlog), and is what ran measured (--source, [tool.hitlog])? A run inside of this one \

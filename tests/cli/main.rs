@@ -43,13 +43,6 @@ fn a_command_in_which_nothing_recorded_is_told_so_with_the_reasons() {
 }
 
 #[test]
-fn branches_that_nobody_records_are_told_apart() {
-    let ended = Folder::new().hitlog(["run", "--branch", "--", "true"]);
-    assert_eq!(ended.code, Some(0));
-    assert!(ended.stderr.contains("refuse --branch"), "{ended:?}");
-}
-
-#[test]
 fn a_command_that_cannot_be_started_ends_as_with_env() {
     let folder = Folder::new();
     fs::write(folder.path().join("data"), "not a program").expect("writable");

@@ -21,6 +21,8 @@ pub struct Configuration {
     pub source_directories: Vec<Vec<u8>>,
     /// Packages to measure, wherever they are.
     pub source_packages: Vec<String>,
+    /// Whether branches are recorded, too.
+    pub branch: bool,
     /// Patterns of the files to measure.
     pub include: Vec<Vec<u8>>,
     /// Patterns of files that are never measured.
@@ -43,9 +45,6 @@ pub fn read(run_directory: &Path) -> Result<Configuration, Error> {
         Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => Value::Null,
         run => run?,
     };
-    if run["branch"] == Value::Bool(true) {
-        return Err(Error::Branches);
-    }
     let path = configuration_path(run_directory);
     let config = read_json(&path)?;
     let bytes = |key: &str| byte_strings(&path, &config, key);
@@ -53,6 +52,7 @@ pub fn read(run_directory: &Path) -> Result<Configuration, Error> {
         directory: one_byte_string(&path, &config["directory"])?,
         source_directories: bytes("source_directories")?,
         source_packages: strings(&config["source_packages"]),
+        branch: run["branch"] == Value::Bool(true) || config["branch"] == Value::Bool(true),
         include: bytes("include")?,
         omit: bytes("omit")?,
         static_context: run["context"].as_str().unwrap_or_default().as_bytes().to_vec(),

@@ -14,8 +14,6 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The run asks for branches.
-    Branches,
     /// No log can be written.
     Recorder(hitlog::writer::Error),
     /// The interpreter does not let itself be observed.
@@ -32,9 +30,6 @@ impl std::fmt::Display for Error {
                 f,
                 "{}: cannot be used ({source}); begin the run again with `hitlog run` or `pytest --hitlog`",
                 path.display()
-            ),
-            Error::Branches => f.write_str(
-                "the Python recorder records lines, not branches; begin the run again without --branch",
             ),
             Error::Recorder(error) => error.fmt(f),
             Error::Interpreter { reason } => {

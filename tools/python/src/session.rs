@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hitlog::format::EndReason;
@@ -36,6 +36,8 @@ static GENERATION: AtomicU32 = AtomicU32::new(1 << COUNT_BITS);
 static LAST_GENERATION: AtomicU32 = AtomicU32::new(1 << COUNT_BITS);
 /// How many threads have a context of their own.
 static OWN_CONTEXTS: AtomicU32 = AtomicU32::new(0);
+/// Whether transitions between lines are recorded.
+static BRANCHES: AtomicBool = AtomicBool::new(false);
 /// Recordings of this process so far.
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
 /// The count at which a line is hot.
@@ -91,6 +93,9 @@ pub enum Verdict {
     Keep,
     /// It is not to be reported again in this context.
     Enough,
+    /// It is never to be reported again.
+    #[cfg(Py_3_12)]
+    Never,
     /// It is the first one in a forked child of which nobody told us.
     Forked,
 }
@@ -101,25 +106,36 @@ impl MeasuredFile {
         self.recorder.is_some()
     }
 
-    /// Line `line` of this file ran.
+    /// Line `line` of this file ran. Returns whether for the first time in this context, and what to do
+    /// about it.
     #[inline(always)]
-    pub fn line(&self, line: u32) -> Verdict {
-        let generation = generation();
+    pub fn line(&self, line: u32) -> (bool, Verdict) {
         let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else {
             self.record_unstamped(line);
-            return Verdict::Keep;
+            return (false, Verdict::Keep);
         };
-        let before = stamp.load(Ordering::Relaxed);
-        let seen = before & !COUNT_MAX == generation;
-        let count = if seen { ((before & COUNT_MAX) + 1).min(COUNT_MAX) } else { 1 };
-        stamp.store(generation | count, Ordering::Relaxed);
-        if !seen {
+        let count = mark(stamp);
+        if count == 1 {
             self.record(line);
-            if is_forked() {
-                return Verdict::Forked;
-            }
         }
-        if count >= HOT_AT.load(Ordering::Relaxed) { Verdict::Enough } else { Verdict::Keep }
+        (count == 1, verdict(count))
+    }
+
+    /// The transition from line `from` to line `to`, whose stamp this is, was made.
+    #[cfg(Py_3_12)]
+    pub fn arc(&self, stamp: &AtomicU32, from: i32, to: i32) -> Verdict {
+        let count = mark(stamp);
+        if count == 1 {
+            self.transition(from, to);
+        }
+        verdict(count)
+    }
+
+    /// Records a transition, or a negative line for the entry to or the exit from a function.
+    pub fn transition(&self, from: i32, to: i32) {
+        if let Some((recorder, file)) = &self.recorder {
+            recorder.arc(*file, from, to);
+        }
     }
 
     /// Without memory for stamps each report goes to the recorder, which has a filter of its own, and
@@ -137,6 +153,41 @@ impl MeasuredFile {
             recorder.line(*file, line);
         }
     }
+}
+
+/// Notes in `stamp` that its line ran; returns how often it did in this context, as far as that counts.
+#[inline(always)]
+fn mark(stamp: &AtomicU32) -> u32 {
+    let generation = generation();
+    let before = stamp.load(Ordering::Relaxed);
+    let seen = before & !COUNT_MAX == generation;
+    let count = if seen { ((before & COUNT_MAX) + 1).min(COUNT_MAX) } else { 1 };
+    stamp.store(generation | count, Ordering::Relaxed);
+    count
+}
+
+/// What to do about something that ran for the `count`-th time in this context.
+#[inline(always)]
+fn verdict(count: u32) -> Verdict {
+    if count == 1 && is_forked() {
+        Verdict::Forked
+    } else if count >= HOT_AT.load(Ordering::Relaxed) {
+        Verdict::Enough
+    } else {
+        Verdict::Keep
+    }
+}
+
+/// Whether what `stamp` stands for ran in this context.
+#[cfg(Py_3_12)]
+pub fn is_seen(stamp: &AtomicU32) -> bool {
+    stamp.load(Ordering::Relaxed) & !COUNT_MAX == generation()
+}
+
+/// Whether transitions between lines are recorded, too.
+#[inline(always)]
+pub fn has_branches() -> bool {
+    BRANCHES.load(Ordering::Relaxed)
 }
 
 #[inline(always)]
@@ -219,6 +270,7 @@ impl Session {
         session.recorder.switch_context(session.full_context(context));
         GENERATION.store(next_generation(), Ordering::Relaxed);
         HOT_AT.store(1, Ordering::Relaxed);
+        BRANCHES.store(configuration.branch, Ordering::Relaxed);
         mark_process();
         *lock(&CURRENT) = Some(session);
         Ok(session)

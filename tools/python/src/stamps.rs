@@ -68,6 +68,12 @@ impl Stamps {
 /// What is left of the piece that was taken last.
 static REST: Mutex<&'static [AtomicU32]> = Mutex::new(&[]);
 
+/// One stamp that belongs to no file, for ever; `None` if there is no memory.
+#[cfg(Py_3_12)]
+pub fn one() -> Option<&'static AtomicU32> {
+    take(1).ok()?.first()
+}
+
 /// Takes `length` stamps, for ever.
 pub fn take(length: usize) -> io::Result<&'static [AtomicU32]> {
     if length > PIECE_STAMPS / 4 {

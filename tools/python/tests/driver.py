@@ -42,7 +42,10 @@ def main(tool: str, path: str, data_file: str | None = None) -> None:
     import coverage
 
     recording = coverage.Coverage(
-        data_file=data_file, config_file=False, include=[os.path.dirname(path) + "/*"]
+        data_file=data_file,
+        config_file=False,
+        include=[os.path.dirname(path) + "/*"],
+        branch="DRIVER_BRANCH" in os.environ,
     )
     recording.start()
     run(path, recording.switch_context)

@@ -131,11 +131,6 @@ def test_damaged_settings_of_the_project_are_quiet(recording: Recording) -> None
     assert "is not recorded" in quiet_failure(recording)
 
 
-def test_branches_are_refused_with_a_sentence(recording: Recording) -> None:
-    recording.begin(branch=True)
-    assert "records lines, not branches" in quiet_failure(recording)
-
-
 def test_a_recorded_python_behaves_the_same(recording: Recording) -> None:
     program = (
         "import sys, threading, warnings\n"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # The settings of ours and of coverage.py's that say what is measured.
 _LISTS = ("source", "source_pkgs", "include", "omit")
 _Settings = dict[str, list[str]]
+# What coverage.py takes for yes.
+_YES = ("1", "yes", "true", "on")
 
 
 def publish(run_directory: str) -> None:
@@ -48,6 +50,7 @@ def resolve(run: Mapping[str, Any]) -> dict[str, object]:
     here = _from_one_byte_text(run["cwd_bytes"]) if run.get("cwd_bytes") else run.get("cwd")
     directory = os.path.realpath(here or os.getcwd())
     settings = _settings(directory)
+    branch = bool(run.get("branch") or settings.pop("branch"))
     sources = [_from_one_byte_text(text) for text in run.get("source_bytes") or []] or run.get("source")
     if sources:
         settings["source"], settings["source_pkgs"] = list(sources), []
@@ -60,6 +63,7 @@ def resolve(run: Mapping[str, Any]) -> dict[str, object]:
             packages.append(source)
     return {
         "version": 1,
+        "branch": branch,
         "directory": one_byte_text(directory),
         "source_directories": [one_byte_text(path) for path in directories],
         "source_packages": packages,
@@ -96,7 +100,7 @@ def _settings(directory: str) -> _Settings:
 
 
 def _nothing() -> _Settings:
-    return {key: [] for key in _LISTS}
+    return {key: [] for key in (*_LISTS, "branch")}
 
 
 def _from_file(path: str) -> _Settings | None:
@@ -146,6 +150,8 @@ def _from_table(path: str, name: str, table: Mapping[str, Any]) -> _Settings:
         if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
             raise ValueError(f"{path}: {key} of [{name}] is not a list of strings; correct the file")
         settings[key] = [_substituted(text) for text in values if text.strip()]
+    branch = str(table.get("branch", "")).strip().lower()
+    settings["branch"] = [branch] if branch in _YES else []
     return settings
 
 

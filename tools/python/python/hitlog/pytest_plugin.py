@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="record which test ran which line, here and in every child process",
     )
     group.addoption(
+        "--hitlog-branch",
+        action="store_true",
+        help="record branches too (also: branch = true in the configuration)",
+    )
+    group.addoption(
         "--hitlog-output",
         metavar="FILE",
         default="hitlog.db",
@@ -69,7 +74,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     # A worker whose start-up hook is missing has just been started by the import.
     if not options.hitlog or _native.is_recording() or _runs_no_test(options):
         return
-    run = Run(options.hitlog_output, options.hitlog_source)
+    run = Run(options.hitlog_output, options.hitlog_source, options.hitlog_branch)
     if os.environ.get(_start.RUN):
         run.refuse_to_join()
     else:
@@ -121,8 +126,9 @@ class Contexts:
 class Run:
     """A run that this process began and will compact."""
 
-    def __init__(self, output: str, sources: list[str]) -> None:
+    def __init__(self, output: str, sources: list[str], branch: bool) -> None:
         """Take the settings; nothing happens before :meth:`begin`."""
+        self._branch = branch
         self._output = os.path.abspath(output)
         self._sources = [os.path.abspath(path) if os.path.exists(path) else path for path in sources]
         self._directory: str | None = None
@@ -169,7 +175,7 @@ class Run:
             "cwd": _printable(here),
             "cwd_bytes": _configuration.one_byte_text(here),
             "command": [_printable(word) for word in sys.argv],
-            "branch": False,
+            "branch": self._branch,
             "source": [_printable(source) for source in self._sources],
             "source_bytes": [_configuration.one_byte_text(source) for source in self._sources],
             "context": None,

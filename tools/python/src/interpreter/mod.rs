@@ -1,8 +1,10 @@
 //! What touches CPython's insides, and all of this package's `unsafe` but the stamps' memory.
 //!
 //! * `code`: which measured file a code object belongs to, kept in the code object itself.
-//! * `monitoring` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported; both have
+//! * `monitoring` and `events` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported; both have
 //!   `start`, `stop`, `check` (is it still we who observe?), `report_hot` and `report_all`.
+//! * `branches` and `instructions`, or `frame` and `transitions`: which way a branch went, and which
+//!   lines that means.
 //! * `loaded`: the code that was there before the recording began.
 //! * `audit`: the interpreter tells of code that is about to run, and of `exec`.
 //! * `ends`: the exit status, and ends that skip the interpreter's own.
@@ -11,11 +13,17 @@
 //! All of it runs with the interpreter's lock held.
 
 mod audit;
+#[cfg(Py_3_12)]
+mod branches;
 mod builtin;
 mod code;
 mod ends;
+#[cfg(Py_3_12)]
+mod events;
 #[cfg(not(Py_3_12))]
 mod frame;
+#[cfg(Py_3_12)]
+mod instructions;
 #[cfg(Py_3_12)]
 mod loaded;
 #[cfg(Py_3_12)]
@@ -27,6 +35,8 @@ mod thread_state;
 mod threads;
 #[cfg(not(Py_3_12))]
 mod tracing;
+#[cfg(not(Py_3_12))]
+mod transitions;
 
 pub use code::text_bytes;
 #[cfg(Py_3_12)]

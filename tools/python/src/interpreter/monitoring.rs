@@ -8,7 +8,6 @@
 //! Programs can take our tool id away (tests of tools do). The next switch of contexts notices, takes
 //! an id again and arms all code anew.
 
-use std::os::raw::c_long;
 use std::sync::Mutex;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -18,9 +17,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString, PyTuple, PyWeakrefReference};
 
 use super::builtin::Definition;
-use super::{builtin, code, loaded};
+use super::{branches, builtin, code, events, loaded};
 use crate::notes;
-use crate::session::{self, Session, Verdict};
+use crate::session::{self, Session};
 
 /// Ids of tools in the order in which they are tried. The others have a use by convention: debuggers,
 /// coverage.py, profilers and optimizers that come later find theirs free.
@@ -44,15 +43,26 @@ struct Monitoring {
     disable: Py<PyAny>,
     line_event: i32,
     start_event: i32,
+    return_event: i32,
+    #[cfg(not(Py_3_14))]
+    instruction_event: i32,
+    /// One event, or one for each way.
+    branch_events: Vec<i32>,
     on_line: Py<PyAny>,
     on_start: Py<PyAny>,
+    on_branch: Py<PyAny>,
+    on_return: Py<PyAny>,
+    #[cfg(not(Py_3_14))]
+    on_instruction: Py<PyAny>,
     /// The instruction `RESUME`, at which the body of each function begins.
     resume: u8,
 }
 
-static ON_LINE: Definition = Definition::fast(c"on_line", c"Records that a line ran.", on_line);
-static ON_START: Definition =
-    Definition::fast(c"on_start", c"Makes the first line be reported.", on_start);
+#[cfg(not(Py_3_14))]
+const BRANCH_EVENTS: [&str; 1] = ["BRANCH"];
+#[cfg(Py_3_14)]
+const BRANCH_EVENTS: [&str; 2] = ["BRANCH_LEFT", "BRANCH_RIGHT"];
+
 static MONITORING: PyOnceLock<Monitoring> = PyOnceLock::new();
 
 #[derive(Default)]
@@ -72,7 +82,7 @@ fn with_state<R>(work: impl FnOnce(&mut State) -> R) -> R {
 fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
     MONITORING.get_or_try_init(py, || {
         let module = py.import("sys")?.getattr("monitoring")?;
-        let events = module.getattr("events")?;
+        let numbers = module.getattr("events")?;
         let get = |name: &str| module.getattr(name).map(Bound::unbind);
         let hitlog = py.import("hitlog")?;
         let function =
@@ -87,10 +97,21 @@ fn monitoring(py: Python<'_>) -> PyResult<&'static Monitoring> {
             get_local_events: get("get_local_events")?,
             set_local_events: get("set_local_events")?,
             disable: get("DISABLE")?,
-            line_event: events.getattr("LINE")?.extract()?,
-            start_event: events.getattr("PY_START")?.extract()?,
-            on_line: function(&ON_LINE)?,
-            on_start: function(&ON_START)?,
+            line_event: numbers.getattr("LINE")?.extract()?,
+            start_event: numbers.getattr("PY_START")?.extract()?,
+            return_event: numbers.getattr("PY_RETURN")?.extract()?,
+            #[cfg(not(Py_3_14))]
+            instruction_event: numbers.getattr("INSTRUCTION")?.extract()?,
+            branch_events: BRANCH_EVENTS
+                .iter()
+                .map(|name| numbers.getattr(name)?.extract())
+                .collect::<PyResult<_>>()?,
+            on_line: function(&events::ON_LINE)?,
+            on_start: function(&events::ON_START)?,
+            on_branch: function(&events::ON_BRANCH)?,
+            on_return: function(&events::ON_RETURN)?,
+            #[cfg(not(Py_3_14))]
+            on_instruction: function(&events::ON_INSTRUCTION)?,
             resume: resume_instruction(py)?,
         })
     })
@@ -107,12 +128,26 @@ pub fn start(py: Python<'_>, _session: &'static Session) -> PyResult<()> {
     let monitoring = monitoring(py)?;
     let tool = take_tool_id(py, monitoring)?;
     with_state(|state| state.tool = Some(tool));
-    let register = |event: i32, callback: &Py<PyAny>| {
-        monitoring.register_callback.call1(py, (tool, event, callback)).map(drop)
-    };
-    register(monitoring.line_event, &monitoring.on_line)?;
-    register(monitoring.start_event, &monitoring.on_start)?;
+    if session::has_branches() {
+        branches::prepare(py)?;
+    }
+    for (event, callback) in callbacks(monitoring) {
+        monitoring.register_callback.call1(py, (tool, event, callback))?;
+    }
     loaded::each_code(py, &mut |code| see(&code))
+}
+
+/// All events that are ever asked for, each with the function that gets it.
+fn callbacks(monitoring: &Monitoring) -> Vec<(i32, &Py<PyAny>)> {
+    let mut callbacks = vec![
+        (monitoring.line_event, &monitoring.on_line),
+        (monitoring.start_event, &monitoring.on_start),
+        (monitoring.return_event, &monitoring.on_return),
+        #[cfg(not(Py_3_14))]
+        (monitoring.instruction_event, &monitoring.on_instruction),
+    ];
+    callbacks.extend(monitoring.branch_events.iter().map(|event| (*event, &monitoring.on_branch)));
+    callbacks
 }
 
 fn take_tool_id(py: Python<'_>, monitoring: &Monitoring) -> PyResult<i32> {
@@ -141,7 +176,7 @@ pub fn stop(py: Python<'_>) {
         notes::tell(TAKEN_AWAY);
         return;
     }
-    for event in [monitoring.line_event, monitoring.start_event] {
+    for (event, _) in callbacks(monitoring) {
         // Nothing is left to do when this fails: without a recording the callbacks do nothing.
         let _ = monitoring.register_callback.call1(py, (tool, event, py.None()));
     }
@@ -214,16 +249,32 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
         if !unsafe { code::set_file(code.as_ptr(), file) } {
             continue;
         }
-        let mut events = monitoring.line_event;
-        if cfg!(Py_3_13) && begins_with_its_body(monitoring, &code)? {
-            events |= monitoring.start_event;
-        }
-        report(monitoring, tool, &code, events)?;
         let constants = code.getattr(pyo3::intern!(code.py(), "co_consts"))?;
-        let constants = constants.cast_into::<PyTuple>()?;
-        waiting.extend(constants.iter().filter(code::is_code));
+        let inner: Vec<_> = constants.cast_into::<PyTuple>()?.iter().filter(code::is_code).collect();
+        if session::has_branches() {
+            // SAFETY: as above.
+            unsafe { branches::attach(&code, file, !inner.is_empty()) };
+        }
+        report(monitoring, tool, &code, events_of(monitoring, &code)?)?;
+        waiting.extend(inner);
     }
     Ok(())
+}
+
+/// The events that are needed of `code`.
+fn events_of(monitoring: &Monitoring, code: &Bound<'_, PyAny>) -> PyResult<i32> {
+    let mut events = monitoring.line_event;
+    if cfg!(Py_3_13) && begins_with_its_body(monitoring, code)? {
+        events |= monitoring.start_event;
+    }
+    if session::has_branches() {
+        events |= monitoring.branch_events.iter().sum::<i32>() | monitoring.return_event;
+        #[cfg(not(Py_3_14))]
+        if branches::has_async_for(code)? {
+            events |= monitoring.instruction_event;
+        }
+    }
+    Ok(events)
 }
 
 /// Turns the events of a code object off and these on, which arms its disabled lines again.
@@ -257,63 +308,11 @@ fn begins_with_its_body(monitoring: &Monitoring, code: &Bound<'_, PyAny>) -> PyR
     Ok(false)
 }
 
-/// `LINE`: code object, line number.
-unsafe extern "C" fn on_line(
-    _module: *mut ffi::PyObject,
-    arguments: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    if count != 2 {
-        return builtin::none();
-    }
-    // SAFETY: there are two arguments, and the interpreter promises a code object and a number; a
-    // caller from outside who passes something else gets "not found" and -1, with an error.
-    let (file, line) = unsafe {
-        let line: c_long = ffi::PyLong_AsLong(*arguments.add(1));
-        (code::file_of(*arguments), line)
-    };
-    let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return not_a_line() };
-    match file.line(line) {
-        Verdict::Keep => builtin::none(),
-        // SAFETY: the first argument is a code object, and the lock is held.
-        Verdict::Enough => unsafe { enough(*arguments) },
-        Verdict::Forked => forked(),
-    }
-}
-
-/// The arguments were no code object of a measured file and a line of it.
-#[cold]
-fn not_a_line() -> *mut ffi::PyObject {
-    // SAFETY: callbacks run with the lock held.
-    unsafe { ffi::PyErr_Clear() };
-    builtin::none()
-}
-
-/// The first line in a child of which Python does not know that it was forked: what its parent did not
-/// want reported any more is reported here.
-#[cold]
-fn forked() -> *mut ffi::PyObject {
-    // SAFETY: callbacks run with the lock held.
-    super::after_fork(unsafe { Python::assume_attached() });
-    builtin::none()
-}
-
-/// Disables the line that was just reported.
-#[cold]
-unsafe fn enough(code: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: callbacks run with the lock held.
-    let py = unsafe { Python::assume_attached() };
-    let Some(monitoring) = MONITORING.get(py) else { return builtin::none() };
-    // SAFETY: the caller's code object is alive.
-    let code = unsafe { Bound::from_borrowed_ptr(py, code) };
-    if session::is_heat_by_context() && remember_hot(&code).is_err() {
-        // A line that could not be armed again must not be disabled.
-        return builtin::none();
-    }
-    monitoring.disable.clone_ref(py).into_ptr()
-}
-
-fn remember_hot(code: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Remembers that events of `code` were disabled, and have to be armed at the next switch of contexts.
+///
+/// # Errors
+/// There is no memory for it; then nothing may be disabled.
+pub fn remember_hot(code: &Bound<'_, PyAny>) -> PyResult<()> {
     // A code object has one such reference for all who ask.
     let code = PyWeakrefReference::new(code)?;
     let is_full = with_state(|state| {
@@ -341,16 +340,7 @@ fn forget_freed(py: Python<'_>) {
     });
 }
 
-/// `PY_START`: only there to make the interpreter report the first line.
-unsafe extern "C" fn on_start(
-    _module: *mut ffi::PyObject,
-    _arguments: *mut *mut ffi::PyObject,
-    _count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    if session::is_heat_by_context() {
-        return builtin::none();
-    }
-    // SAFETY: callbacks run with the lock held.
-    let py = unsafe { Python::assume_attached() };
+/// What a callback returns so that the event is not reported again.
+pub fn disable(py: Python<'_>) -> *mut ffi::PyObject {
     MONITORING.get(py).map_or_else(builtin::none, |known| known.disable.clone_ref(py).into_ptr())
 }

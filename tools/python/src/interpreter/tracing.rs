@@ -22,7 +22,7 @@ use pyo3::sync::PyOnceLock;
 
 use super::builtin::Definition;
 use super::frame::{self, Frame};
-use super::{builtin, code, thread_state, threads};
+use super::{builtin, code, thread_state, threads, transitions};
 use crate::notes;
 use crate::session::{self, MeasuredFile, Session};
 
@@ -154,6 +154,7 @@ unsafe extern "C" fn trace(
         match what {
             ffi::PyTrace_LINE => line(frame.cast()),
             ffi::PyTrace_CALL => call(frame.cast()),
+            ffi::PyTrace_RETURN => leave(frame.cast()),
             _ => {}
         }
     }
@@ -166,8 +167,30 @@ unsafe extern "C" fn trace(
 unsafe fn line(frame: *mut Frame) {
     // SAFETY: as the caller promises.
     let (file, line) = unsafe { (code::file_of(frame::code(frame)), (*frame).f_lineno) };
-    if let (Some(file), Ok(line)) = (file, u32::try_from(line)) {
+    let Some(file) = file else { return };
+    if session::has_branches() && file.is_measured() {
+        // SAFETY: as the caller promises.
+        unsafe { transitions::line(frame, file, line) };
+    } else if let Ok(line) = u32::try_from(line) {
         file.line(line);
+    }
+}
+
+/// A function ends, or a generator is left for a while.
+///
+/// # Safety
+/// As [`line`].
+#[inline(always)]
+unsafe fn leave(frame: *mut Frame) {
+    if !session::has_branches() {
+        return;
+    }
+    // SAFETY: as the caller promises.
+    unsafe {
+        let file = code::file_of(frame::code(frame));
+        if let Some(file) = file.filter(|file| file.is_measured()) {
+            transitions::end(frame, file);
+        }
     }
 }
 
@@ -188,6 +211,8 @@ unsafe fn call(frame: *mut Frame) {
         };
         if !file.is_some_and(MeasuredFile::is_measured) {
             (*frame).f_trace_lines = 0;
+        } else if session::has_branches() {
+            transitions::begin(frame);
         }
     }
 }
