@@ -106,14 +106,20 @@ impl MeasuredFile {
         self.recorder.is_some()
     }
 
-    /// Line `line` of this file ran. Returns whether for the first time in this context, and what to do
-    /// about it.
+    /// Line `line` of this file ran.
     #[inline(always)]
-    pub fn line(&self, line: u32) -> (bool, Verdict) {
+    pub fn line(&self, line: u32) -> Verdict {
         let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else {
             self.record_unstamped(line);
-            return (false, Verdict::Keep);
+            return Verdict::Keep;
         };
+        self.stamped_line(stamp, line).1
+    }
+
+    /// Line `line` of this file, whose stamp this is, ran. Returns whether for the first time in this
+    /// context, and what to do about it.
+    #[inline(always)]
+    pub fn stamped_line(&self, stamp: &AtomicU32, line: u32) -> (bool, Verdict) {
         let count = mark(stamp);
         if count == 1 {
             self.record(line);

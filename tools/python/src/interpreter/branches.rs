@@ -1,21 +1,24 @@
-//! Reports of branches through `sys.monitoring` (CPython 3.12 and later).
+//! Lines and branches of one code object, through `sys.monitoring` (CPython 3.12 and later), where
+//! branches are recorded.
 //!
-//! Each code object gets a table of its branches, in a second extra pointer of its own, which grows
-//! with the ways that are taken: offset of the branch, offset of the destination, and the arc between
-//! lines that they stand for, worked out once. As for lines, a stamp says whether the way was seen in
-//! this context.
+//! Each code object gets a [`Table`], in a second extra pointer of its own. What its instructions say is
+//! worked out when the first event comes: what follows from the report of each line ([`Origins`]), and,
+//! for each branch that is taken, the arc between lines that each way stands for. As for lines, a stamp
+//! says whether a way was seen in this context. The stamps are the code object's own, not the file's:
+//! another text under the same name may branch differently.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicIsize, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::instructions::{self, Instructions};
+use super::origins::Origins;
 use crate::session::{self, MeasuredFile, Verdict};
-use crate::stamps;
+use crate::stamps::Piece;
 
 /// Our second place among the extra pointers of code objects; negative: none.
 static INDEX: AtomicIsize = AtomicIsize::new(-1);
@@ -23,33 +26,43 @@ static INDEX: AtomicIsize = AtomicIsize::new(-1);
 /// The destination of what ends the function.
 const EXIT: u32 = u32::MAX;
 
-/// The branches of one code object.
-struct Branches {
+/// What is known of one code object.
+pub struct Table {
     file: &'static MeasuredFile,
-    /// Read when the first branch is taken.
-    instructions: RefCell<Option<Instructions>>,
-    known: RefCell<Vec<Branch>>,
-    /// Transitions that follow from the lines that run, from each line that makes a function.
-    implied: RefCell<Option<Vec<(i32, i32)>>>,
+    contents: OnceCell<Contents>,
+    taken: RefCell<Vec<Branch>>,
 }
 
-/// A branch, with the ways that were taken so far.
+/// What the instructions say.
+struct Contents {
+    instructions: Instructions,
+    origins: Origins,
+    /// Of each line.
+    stamps: Piece,
+    /// Transitions that follow from the lines that run, from each line that makes a function.
+    implied: Vec<(i32, i32)>,
+}
+
+/// A branch that was taken.
 struct Branch {
     offset: u32,
     ways: [Option<Way>; 2],
+    stamps: Piece,
 }
 
 #[derive(Clone, Copy)]
 struct Way {
     destination: u32,
+    /// What is recorded of it; `None`: nothing, or the report of another event tells.
     arc: Option<(i32, i32)>,
-    stamp: &'static AtomicU32,
+    /// Whether nothing is to be recorded of the other way.
+    is_alone: bool,
 }
 
 unsafe extern "C" fn free(extra: *mut c_void) {
     if !extra.is_null() {
         // SAFETY: only `attach` stores there, and the code object is going away.
-        drop(unsafe { Box::from_raw(extra.cast::<Branches>()) });
+        drop(unsafe { Box::from_raw(extra.cast::<Table>()) });
     }
 }
 
@@ -67,15 +80,13 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Gives `code`, a code object of `file`, an empty table in the place of what it had. `makes_functions`
-/// tells whether there are other code objects in it.
+/// Gives `code`, a code object of `file`, an empty table in the place of what it had.
 ///
 /// # Safety
 /// `code` is a code object.
-pub unsafe fn attach(code: &Bound<'_, PyAny>, file: &'static MeasuredFile, makes_functions: bool) {
-    let (instructions, known) = (RefCell::default(), RefCell::default());
-    let implied = RefCell::new(if makes_functions { None } else { Some(Vec::new()) });
-    let table = Box::into_raw(Box::new(Branches { file, instructions, known, implied }));
+pub unsafe fn attach(code: &Bound<'_, PyAny>, file: &'static MeasuredFile) {
+    let table = Table { file, contents: OnceCell::new(), taken: RefCell::default() };
+    let table = Box::into_raw(Box::new(table));
     let index = INDEX.load(Ordering::Relaxed);
     let mut before = std::ptr::null_mut();
     // SAFETY: as the caller promises; the table before belonged to `code` alone.
@@ -90,52 +101,23 @@ pub unsafe fn attach(code: &Bound<'_, PyAny>, file: &'static MeasuredFile, makes
     }
 }
 
-/// The branch at offset `from` of `code` was taken to offset `to`.
-pub fn taken(code: &Bound<'_, PyAny>, from: u32, to: u32) -> Verdict {
-    // SAFETY: events come with a code object.
-    let Some(table) = (unsafe { table_of(code) }) else { return Verdict::Keep };
-    table.taken(code, from, to).unwrap_or(Verdict::Keep)
-}
-
-/// `code` returns at offset `from`.
-pub fn returned(code: &Bound<'_, PyAny>, from: u32) -> Verdict {
-    // SAFETY: events come with a code object.
-    let Some(table) = (unsafe { table_of(code) }) else { return Verdict::Never };
-    table.one_way(code, from, EXIT).unwrap_or(Verdict::Never)
-}
-
-/// `line` of `code` runs for the first time in this context.
-pub fn line_ran(code: &Bound<'_, PyAny>, line: u32) {
-    // SAFETY: events come with a code object.
-    if let Some(table) = unsafe { table_of(code) } {
-        table.line_ran(code, line);
-    }
-}
-
 /// The table of `code`, which lives as long as `code` does.
 ///
 /// # Safety
 /// `code` is a code object.
-unsafe fn table_of<'code>(code: &'code Bound<'_, PyAny>) -> Option<&'code Branches> {
+#[inline(always)]
+pub unsafe fn table_of<'code>(code: &'code Bound<'_, PyAny>) -> Option<&'code Table> {
     let index = INDEX.load(Ordering::Relaxed);
     let mut extra = std::ptr::null_mut();
     // SAFETY: as the caller promises; only `attach` stores there.
     unsafe {
         ffi::PyUnstable_Code_GetExtra(code.as_ptr(), index, &mut extra);
-        extra.cast::<Branches>().as_ref()
+        extra.cast::<Table>().as_ref()
     }
 }
 
-/// The instruction at offset `from` of `code`, a function with an `async for`, ran. CPython 3.12 and 3.13
-/// do not report which way an `async for` goes.
-#[cfg(not(Py_3_14))]
-pub fn passed(code: &Bound<'_, PyAny>, from: u32) -> Verdict {
-    // SAFETY: events come with a code object.
-    let Some(table) = (unsafe { table_of(code) }) else { return Verdict::Never };
-    table.passed(code, from).unwrap_or(Verdict::Never)
-}
-
-/// Whether `code` has to be watched instruction by instruction.
+/// Whether `code` has to be watched instruction by instruction: CPython 3.12 and 3.13 do not report which
+/// way an `async for` goes.
 #[cfg(not(Py_3_14))]
 pub fn has_async_for(code: &Bound<'_, PyAny>) -> PyResult<bool> {
     /// `CO_COROUTINE` and `CO_ASYNC_GENERATOR`.
@@ -144,94 +126,155 @@ pub fn has_async_for(code: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(flags & ASYNC != 0 && Instructions::read(code)?.has_async_for())
 }
 
-impl Branches {
+/// The functions take the code object of the table. What they cannot find out they report again.
+impl Table {
+    /// `line` runs.
+    #[inline(always)]
+    pub fn line(&self, code: &Bound<'_, PyAny>, line: u32) -> Verdict {
+        let Some(contents) = self.contents(code) else { return self.file.line(line) };
+        let place = contents.origins.place(line as i32);
+        let Some((place, stamp)) = place.and_then(|at| Some((at, contents.stamps.get(at)?))) else {
+            return self.file.line(line);
+        };
+        let (is_first, verdict) = self.file.stamped_line(stamp, line);
+        if is_first {
+            self.line_begins(contents, place, line as i32);
+        }
+        verdict
+    }
+
+    /// Records what follows from the first report of `line` in this context.
+    fn line_begins(&self, contents: &Contents, place: usize, line: i32) {
+        if let Some(before) = contents.origins.of(place) {
+            self.file.transition(before, line);
+        }
+        for (line, next) in contents.implied.iter().filter(|(from, _)| *from == line) {
+            self.file.transition(*line, *next);
+        }
+    }
+
+    fn contents(&self, code: &Bound<'_, PyAny>) -> Option<&Contents> {
+        if self.contents.get().is_none() {
+            // Reading calls the interpreter, which may come back here meanwhile.
+            let _ = self.contents.set(Contents::read(code)?);
+        }
+        self.contents.get()
+    }
+
+    /// The branch at offset `from` was taken to offset `to`.
+    pub fn branch(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Verdict {
+        let taken = self.with_branch(code, from, to, |branch, place| branch.taken(place, self.file));
+        taken.unwrap_or(Verdict::Keep)
+    }
+
+    /// The function returns at offset `from`.
+    pub fn returned(&self, code: &Bound<'_, PyAny>, from: u32) -> Verdict {
+        self.one_way(code, from, EXIT)
+    }
+
+    /// The instruction at offset `from`, in a function with an `async for`, ran.
     #[cfg(not(Py_3_14))]
-    fn passed(&self, code: &Bound<'_, PyAny>, from: u32) -> Option<Verdict> {
-        self.read(code)?;
-        let to = self.instructions.try_borrow().ok()?.as_ref()?.way_of_async_for(from)?;
-        self.one_way(code, from, to)
+    pub fn passed(&self, code: &Bound<'_, PyAny>, from: u32) -> Verdict {
+        let contents = self.contents(code);
+        let to = contents.and_then(|contents| contents.instructions.way_of_async_for(from));
+        to.map_or(Verdict::Never, |to| self.one_way(code, from, to))
     }
 
     /// What is at offset `from` goes on at offset `to`, and never elsewhere.
-    fn one_way(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Option<Verdict> {
-        if self.find(from, to).is_none() {
-            self.learn(code, from, to)?;
-        }
-        let (way, _) = self.find(from, to)?;
-        let (line, next) = way.arc?;
-        Some(self.file.arc(way.stamp, line, next))
+    fn one_way(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Verdict {
+        let passed = self.with_branch(code, from, to, |branch, place| branch.passed(place, self.file));
+        passed.unwrap_or(Verdict::Never)
     }
 
-    fn line_ran(&self, code: &Bound<'_, PyAny>, line: u32) -> Option<()> {
-        if self.implied.try_borrow().ok()?.is_none() {
-            self.read(code)?;
-            let instructions = self.instructions.try_borrow().ok()?;
-            let implied = instructions.as_ref()?.transitions_after_functions();
-            *self.implied.try_borrow_mut().ok()? = Some(implied);
-        }
-        let implied = self.implied.try_borrow().ok()?;
-        for (line, next) in implied.iter().flatten().filter(|(from, _)| *from == line as i32) {
-            self.file.transition(*line, *next);
-        }
-        Some(())
-    }
-
-    fn read(&self, code: &Bound<'_, PyAny>) -> Option<()> {
-        if self.instructions.try_borrow().ok()?.is_none() {
-            let read = Instructions::read(code).ok()?;
-            *self.instructions.try_borrow_mut().ok()? = Some(read);
-        }
-        Some(())
-    }
-
-    fn taken(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Option<Verdict> {
-        let known = self.find(from, to);
-        let (way, other) = match known {
-            Some(known) => known,
-            None => {
-                self.learn(code, from, to)?;
-                self.find(from, to)?
+    /// Calls `work` with the branch at `from` and the place of its way to `to`.
+    fn with_branch<R>(
+        &self,
+        code: &Bound<'_, PyAny>,
+        from: u32,
+        to: u32,
+        work: impl FnOnce(&Branch, usize) -> R,
+    ) -> Option<R> {
+        let contents = self.contents(code)?;
+        let mut taken = self.taken.try_borrow_mut().ok()?;
+        let at = match taken.binary_search_by_key(&from, |branch| branch.offset) {
+            Ok(at) => at,
+            Err(at) => {
+                let (ways, stamps) = ([None, None], Piece::take(2)?);
+                taken.insert(at, Branch { offset: from, ways, stamps });
+                at
             }
         };
-        let verdict = match way.arc {
-            Some((line, next)) => self.file.arc(way.stamp, line, next),
-            None => Verdict::Never,
-        };
+        let branch = &mut taken[at];
+        let place = branch.place(to).or_else(|| branch.learn(contents, to))?;
+        Some(work(branch, place))
+    }
+}
+
+impl Contents {
+    fn read(code: &Bound<'_, PyAny>) -> Option<Contents> {
+        let instructions = Instructions::read(code).ok()?;
+        let origins = Origins::find(&instructions);
+        let stamps = Piece::take(origins.count())?;
+        let implied = instructions.transitions_after_functions();
+        Some(Contents { instructions, origins, stamps, implied })
+    }
+
+    /// The arc from offset `from` to offset `to`, if reports of other events do not tell of it.
+    fn arc(&self, from: u32, to: u32) -> Option<(i32, i32)> {
+        if to == EXIT {
+            return self.instructions.exit(from);
+        }
+        self.arc_of(self.instructions.line(from)?, to as usize / 2)
+    }
+
+    fn arc_of(&self, line: i32, to: usize) -> Option<(i32, i32)> {
+        let next = self.instructions.next_line(line, to)?;
+        let is_told = self.origins.tell(&self.instructions, line, next);
+        (!is_told).then(|| self.instructions.transition(line, next))
+    }
+
+    /// Whether no way of the branch at offset `from` needs a report, but for those that mean `arc`.
+    fn is_alone(&self, from: u32, arc: Option<(i32, i32)>) -> bool {
+        let at = from as usize / 2;
+        let line = self.instructions.line_at(at);
+        let ways = self.instructions.successors(at).into_iter().flatten();
+        ways.filter_map(|to| self.arc_of(line, to)).all(|other| Some(other) == arc)
+    }
+}
+
+impl Branch {
+    fn place(&self, to: u32) -> Option<usize> {
+        self.ways.iter().position(|way| way.is_some_and(|way| way.destination == to))
+    }
+
+    fn learn(&mut self, contents: &Contents, to: u32) -> Option<usize> {
+        let place = self.ways.iter().position(Option::is_none)?;
+        let arc = contents.arc(self.offset, to);
+        let is_alone = contents.is_alone(self.offset, arc);
+        self.ways[place] = Some(Way { destination: to, arc, is_alone });
+        Some(place)
+    }
+
+    /// The way at `place` was taken, which is the only one.
+    fn passed(&self, place: usize, file: &MeasuredFile) -> Verdict {
+        match (self.ways[place].and_then(|way| way.arc), self.stamps.get(place)) {
+            (Some((line, next)), Some(stamp)) => file.arc(stamp, line, next),
+            _ => Verdict::Never,
+        }
+    }
+
+    /// The way at `place` was taken.
+    fn taken(&self, place: usize, file: &MeasuredFile) -> Verdict {
+        let verdict = self.passed(place, file);
         if cfg!(Py_3_14) || matches!(verdict, Verdict::Keep | Verdict::Forked) {
-            return Some(verdict);
+            return verdict;
         }
         // One event stands for both ways: it is enough when both were seen.
-        Some(match other {
-            Some(other) if other.arc.is_none() => verdict,
-            Some(other) if session::is_seen(other.stamp) => Verdict::Enough,
+        let other = 1 - place;
+        match self.ways[place] {
+            Some(way) if way.is_alone => verdict,
+            _ if self.stamps.get(other).is_some_and(session::is_seen) => Verdict::Enough,
             _ => Verdict::Keep,
-        })
-    }
-
-    /// The way from `from` to `to`, and the other way of the same branch.
-    fn find(&self, from: u32, to: u32) -> Option<(Way, Option<Way>)> {
-        let known = self.known.try_borrow().ok()?;
-        let place = known.binary_search_by_key(&from, |branch| branch.offset).ok()?;
-        match known[place].ways {
-            [Some(way), other] if way.destination == to => Some((way, other)),
-            [other, Some(way)] if way.destination == to => Some((way, other)),
-            _ => None,
         }
-    }
-
-    fn learn(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Option<()> {
-        self.read(code)?;
-        let arc = {
-            let instructions = self.instructions.try_borrow().ok()?;
-            let instructions = instructions.as_ref()?;
-            if to == EXIT { instructions.exit(from) } else { instructions.arc(from, to) }
-        };
-        let way = Way { destination: to, arc, stamp: stamps::one()? };
-        let mut known = self.known.try_borrow_mut().ok()?;
-        match known.binary_search_by_key(&from, |branch| branch.offset) {
-            Err(place) => known.insert(place, Branch { offset: from, ways: [Some(way), None] }),
-            Ok(place) => *known[place].ways.iter_mut().find(|way| way.is_none())? = Some(way),
-        }
-        Some(())
     }
 }

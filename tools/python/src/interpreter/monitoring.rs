@@ -253,7 +253,7 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
         let inner: Vec<_> = constants.cast_into::<PyTuple>()?.iter().filter(code::is_code).collect();
         if session::has_branches() {
             // SAFETY: as above.
-            unsafe { branches::attach(&code, file, !inner.is_empty()) };
+            unsafe { branches::attach(&code, file) };
         }
         report(monitoring, tool, &code, events_of(monitoring, &code)?)?;
         waiting.extend(inner);
