@@ -185,9 +185,16 @@ fn verdict(count: u32) -> Verdict {
 }
 
 /// Whether what `stamp` stands for ran in this context.
-#[cfg(Py_3_12)]
+#[cfg(all(Py_3_12, not(Py_3_14)))]
 pub fn is_seen(stamp: &AtomicU32) -> bool {
     stamp.load(Ordering::Relaxed) & !COUNT_MAX == generation()
+}
+
+/// Whether anything that runs often may go unreported for a while: not where threads have contexts of
+/// their own, as what one of them has seen another has not.
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+pub fn may_disable() -> bool {
+    HOT_AT.load(Ordering::Relaxed) != NEVER
 }
 
 /// Whether transitions between lines are recorded, too.

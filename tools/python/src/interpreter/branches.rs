@@ -17,7 +17,14 @@ use pyo3::prelude::*;
 
 use super::instructions::{self, Instructions};
 use super::origins::Origins;
-use crate::session::{self, MeasuredFile, Verdict};
+#[cfg(not(Py_3_14))]
+use super::{
+    landings::{self, Landings},
+    monitoring,
+};
+#[cfg(not(Py_3_14))]
+use crate::session;
+use crate::session::{MeasuredFile, Verdict};
 use crate::stamps::Piece;
 
 /// Our second place among the extra pointers of code objects; negative: none.
@@ -26,11 +33,18 @@ static INDEX: AtomicIsize = AtomicIsize::new(-1);
 /// The destination of what ends the function.
 const EXIT: u32 = u32::MAX;
 
+/// So often in a row a branch goes the same way before the instructions behind it are watched in its
+/// place: that costs about as much as so many reports.
+#[cfg(not(Py_3_14))]
+const REPEATS_MAX: u32 = 200;
+
 /// What is known of one code object.
 pub struct Table {
     file: &'static MeasuredFile,
     contents: OnceCell<Contents>,
     taken: RefCell<Vec<Branch>>,
+    #[cfg(not(Py_3_14))]
+    landings: OnceCell<Landings>,
 }
 
 /// What the instructions say.
@@ -48,6 +62,9 @@ struct Branch {
     offset: u32,
     ways: [Option<Way>; 2],
     stamps: Piece,
+    /// How often it was reported for the sake of the way that is not taken.
+    #[cfg(not(Py_3_14))]
+    repeats: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -85,8 +102,13 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
 /// # Safety
 /// `code` is a code object.
 pub unsafe fn attach(code: &Bound<'_, PyAny>, file: &'static MeasuredFile) {
-    let table = Table { file, contents: OnceCell::new(), taken: RefCell::default() };
-    let table = Box::into_raw(Box::new(table));
+    let table = Box::into_raw(Box::new(Table {
+        file,
+        contents: OnceCell::new(),
+        taken: RefCell::default(),
+        #[cfg(not(Py_3_14))]
+        landings: OnceCell::new(),
+    }));
     let index = INDEX.load(Ordering::Relaxed);
     let mut before = std::ptr::null_mut();
     // SAFETY: as the caller promises; the table before belonged to `code` alone.
@@ -162,9 +184,50 @@ impl Table {
     }
 
     /// The branch at offset `from` was taken to offset `to`.
+    #[cfg(Py_3_14)]
     pub fn branch(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Verdict {
-        let taken = self.with_branch(code, from, to, |branch, place| branch.taken(place, self.file));
+        let taken = self.with_branch(code, from, to, |branch, place| branch.passed(place, self.file));
         taken.unwrap_or(Verdict::Keep)
+    }
+
+    /// The branch at offset `from` was taken to offset `to`.
+    #[cfg(not(Py_3_14))]
+    pub fn branch(&self, code: &Bound<'_, PyAny>, from: u32, to: u32) -> Verdict {
+        let taken = self.with_branch(code, from, to, |branch, place| {
+            (branch.taken(place, self.file), branch.is_stuck())
+        });
+        match taken {
+            Some((_, true)) if self.watch_landings(code, from).is_some() => Verdict::Enough,
+            Some((verdict, _)) => verdict,
+            None => Verdict::Keep,
+        }
+    }
+
+    /// Lets the instructions of `code` be reported, each once, in the place of the branch at offset
+    /// `from`; `None` if that would not tell everything.
+    #[cfg(not(Py_3_14))]
+    fn watch_landings(&self, code: &Bound<'_, PyAny>, from: u32) -> Option<()> {
+        let landings = self.landings(code)?;
+        let branch = from as usize / 2;
+        let ways = landings::landings_of(&self.contents(code)?.instructions, branch);
+        let is_told =
+            |at: usize| landings.branch_before(at) == Some(branch) || self.is_seen(from, 2 * at as u32);
+        let all = ways.into_iter().all(|at| at.is_some_and(is_told));
+        (all && monitoring::watch_instructions(code).is_ok()).then_some(())
+    }
+
+    #[cfg(not(Py_3_14))]
+    fn landings(&self, code: &Bound<'_, PyAny>) -> Option<&Landings> {
+        let contents = self.contents(code)?;
+        Some(self.landings.get_or_init(|| Landings::find(&contents.instructions)))
+    }
+
+    /// Whether nothing is to be recorded any more, in this context, of the way from `from` to `to`.
+    #[cfg(not(Py_3_14))]
+    fn is_seen(&self, from: u32, to: u32) -> bool {
+        let Ok(taken) = self.taken.try_borrow() else { return false };
+        let branch = taken.iter().find(|branch| branch.offset == from);
+        branch.is_some_and(|branch| branch.place(to).is_some_and(|place| branch.is_done(place)))
     }
 
     /// The function returns at offset `from`.
@@ -172,12 +235,19 @@ impl Table {
         self.one_way(code, from, EXIT)
     }
 
-    /// The instruction at offset `from`, in a function with an `async for`, ran.
+    /// The instruction at offset `at` ran, of a function with an `async for` or with watched landings.
     #[cfg(not(Py_3_14))]
-    pub fn passed(&self, code: &Bound<'_, PyAny>, from: u32) -> Verdict {
+    pub fn instruction(&self, code: &Bound<'_, PyAny>, at: u32) -> Verdict {
         let contents = self.contents(code);
-        let to = contents.and_then(|contents| contents.instructions.way_of_async_for(from));
-        to.map_or(Verdict::Never, |to| self.one_way(code, from, to))
+        if let Some(to) = contents.and_then(|contents| contents.instructions.way_of_async_for(at)) {
+            return self.one_way(code, at, to);
+        }
+        let branch = self.landings(code).and_then(|landings| landings.branch_before(at as usize / 2));
+        match branch.map(|branch| self.one_way(code, 2 * branch as u32, at)) {
+            Some(_) if !session::may_disable() => Verdict::Keep,
+            Some(_) => Verdict::Enough,
+            None => Verdict::Never,
+        }
     }
 
     /// What is at offset `from` goes on at offset `to`, and never elsewhere.
@@ -192,15 +262,14 @@ impl Table {
         code: &Bound<'_, PyAny>,
         from: u32,
         to: u32,
-        work: impl FnOnce(&Branch, usize) -> R,
+        work: impl FnOnce(&mut Branch, usize) -> R,
     ) -> Option<R> {
         let contents = self.contents(code)?;
         let mut taken = self.taken.try_borrow_mut().ok()?;
         let at = match taken.binary_search_by_key(&from, |branch| branch.offset) {
             Ok(at) => at,
             Err(at) => {
-                let (ways, stamps) = ([None, None], Piece::take(2)?);
-                taken.insert(at, Branch { offset: from, ways, stamps });
+                taken.insert(at, Branch::new(from)?);
                 at
             }
         };
@@ -243,6 +312,16 @@ impl Contents {
 }
 
 impl Branch {
+    fn new(offset: u32) -> Option<Branch> {
+        Some(Branch {
+            offset,
+            ways: [None, None],
+            stamps: Piece::take(2)?,
+            #[cfg(not(Py_3_14))]
+            repeats: 0,
+        })
+    }
+
     fn place(&self, to: u32) -> Option<usize> {
         self.ways.iter().position(|way| way.is_some_and(|way| way.destination == to))
     }
@@ -255,26 +334,47 @@ impl Branch {
         Some(place)
     }
 
-    /// The way at `place` was taken, which is the only one.
+    /// The way at `place` was taken, and events of its own stand for it.
     fn passed(&self, place: usize, file: &MeasuredFile) -> Verdict {
         match (self.ways[place].and_then(|way| way.arc), self.stamps.get(place)) {
             (Some((line, next)), Some(stamp)) => file.arc(stamp, line, next),
             _ => Verdict::Never,
         }
     }
+}
 
+/// One event stands for both ways of a branch.
+#[cfg(not(Py_3_14))]
+impl Branch {
     /// The way at `place` was taken.
-    fn taken(&self, place: usize, file: &MeasuredFile) -> Verdict {
+    fn taken(&mut self, place: usize, file: &MeasuredFile) -> Verdict {
         let verdict = self.passed(place, file);
-        if cfg!(Py_3_14) || matches!(verdict, Verdict::Keep | Verdict::Forked) {
+        let is_alone = self.ways[place].is_some_and(|way| way.is_alone);
+        if is_alone || matches!(verdict, Verdict::Keep | Verdict::Forked) {
             return verdict;
         }
-        // One event stands for both ways: it is enough when both were seen.
-        let other = 1 - place;
-        match self.ways[place] {
-            Some(way) if way.is_alone => verdict,
-            _ if self.stamps.get(other).is_some_and(session::is_seen) => Verdict::Enough,
-            _ => Verdict::Keep,
+        if !session::may_disable() {
+            return Verdict::Keep;
         }
+        if self.is_done(1 - place) {
+            return Verdict::Enough;
+        }
+        self.repeats += 1;
+        Verdict::Keep
+    }
+
+    /// Whether the way at `place` was seen in this context, or nothing is to be recorded of it.
+    fn is_done(&self, place: usize) -> bool {
+        let way = self.ways[place];
+        way.is_some_and(|way| way.arc.is_none()) || self.stamps.get(place).is_some_and(session::is_seen)
+    }
+
+    /// Whether it is time to let others tell of the way that is not taken; begins to count anew.
+    fn is_stuck(&mut self) -> bool {
+        let is_stuck = self.repeats >= REPEATS_MAX;
+        if is_stuck {
+            self.repeats = 0;
+        }
+        is_stuck
     }
 }

@@ -16,7 +16,7 @@ pub static ON_RETURN: Definition =
     Definition::fast(c"on_return", c"Records the end of a function.", on_return);
 #[cfg(not(Py_3_14))]
 pub static ON_INSTRUCTION: Definition =
-    Definition::fast(c"on_instruction", c"Records which way an async for went.", on_instruction);
+    Definition::fast(c"on_instruction", c"Records which way a branch before went.", on_instruction);
 
 /// `LINE`: code object, line number.
 unsafe extern "C" fn on_line(
@@ -159,7 +159,7 @@ unsafe extern "C" fn on_return(
     }
 }
 
-/// `INSTRUCTION`, in functions with an `async for`: code object, offset.
+/// `INSTRUCTION`, where other events do not tell which way a branch goes: code object, offset.
 #[cfg(not(Py_3_14))]
 unsafe extern "C" fn on_instruction(
     _module: *mut ffi::PyObject,
@@ -173,7 +173,7 @@ unsafe extern "C" fn on_instruction(
     unsafe {
         let code = borrowed(*arguments);
         match (u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))), branches::table_of(&code)) {
-            (Ok(from), Some(table)) => answer(table.passed(&code, from), code.as_ptr()),
+            (Ok(from), Some(table)) => answer(table.instruction(&code, from), code.as_ptr()),
             _ => not_expected(),
         }
     }

@@ -24,6 +24,8 @@ struct Opcodes {
     end_async_for: u8,
     #[cfg(not(Py_3_14))]
     end_send: u8,
+    #[cfg(not(Py_3_14))]
+    end_for: u8,
 }
 
 static OPCODES: PyOnceLock<Opcodes> = PyOnceLock::new();
@@ -50,6 +52,8 @@ fn opcodes(py: Python<'_>) -> PyResult<&'static Opcodes> {
             end_async_for: one("END_ASYNC_FOR")?,
             #[cfg(not(Py_3_14))]
             end_send: one("END_SEND")?,
+            #[cfg(not(Py_3_14))]
+            end_for: one("END_FOR")?,
             raises: all(&["RAISE_VARARGS", "RERAISE"])?,
             branches: all(&[
                 "POP_JUMP_IF_FALSE",
@@ -206,6 +210,12 @@ impl Instructions {
     pub fn is_branch(&self, at: usize) -> bool {
         let instruction = self.units[at][0];
         self.opcodes.branches.contains(&instruction) && instruction != self.opcodes.end_async_for
+    }
+
+    /// Whether unit `at` ends a loop.
+    #[cfg(not(Py_3_14))]
+    pub fn is_end_for(&self, at: usize) -> bool {
+        self.units.get(at).is_some_and(|unit| unit[0] == self.opcodes.end_for)
     }
 
     /// All units but inline data.

@@ -49,7 +49,8 @@ impl Origins {
     }
 
     fn of_no_line(instructions: &Instructions) -> Origins {
-        let lines = || instructions.each_unit().map(|at| instructions.line_at(at)).filter(|line| *line > 0);
+        let lines =
+            || instructions.each_unit().map(|at| instructions.line_at(at)).filter(|line| *line > 0);
         let (first, last) = (lines().min().unwrap_or(0), lines().max().unwrap_or(-1));
         let count = (i64::from(last) - i64::from(first) + 1) as usize;
         let from = if count <= LINES_MAX { vec![0; count] } else { Vec::new() };
