@@ -77,7 +77,7 @@ def arcs_of_hitlog(database: Path, program: Path) -> set[Arc]:
 
 
 @pytest.mark.parametrize("name", programs())
-def test_each_context_has_the_branches_that_coverage_sees_in_it(recording: Recording, name: str) -> None:
+def test_each_context_has_the_branches_that_coverage_sees(recording: Recording, name: str) -> None:
     shutil.copytree(TESTS / "programs", recording.folder, dirs_exist_ok=True)
     program = recording.folder / f"{name}.py"
     said = with_coverage(recording.folder, program)[program.name]

@@ -73,6 +73,7 @@ struct Way {
     /// What is recorded of it; `None`: nothing, or the report of another event tells.
     arc: Option<(i32, i32)>,
     /// Whether nothing is to be recorded of the other way.
+    #[cfg(not(Py_3_14))]
     is_alone: bool,
 }
 
@@ -303,6 +304,7 @@ impl Contents {
     }
 
     /// Whether no way of the branch at offset `from` needs a report, but for those that mean `arc`.
+    #[cfg(not(Py_3_14))]
     fn is_alone(&self, from: u32, arc: Option<(i32, i32)>) -> bool {
         let at = from as usize / 2;
         let line = self.instructions.line_at(at);
@@ -329,8 +331,12 @@ impl Branch {
     fn learn(&mut self, contents: &Contents, to: u32) -> Option<usize> {
         let place = self.ways.iter().position(Option::is_none)?;
         let arc = contents.arc(self.offset, to);
-        let is_alone = contents.is_alone(self.offset, arc);
-        self.ways[place] = Some(Way { destination: to, arc, is_alone });
+        self.ways[place] = Some(Way {
+            destination: to,
+            arc,
+            #[cfg(not(Py_3_14))]
+            is_alone: contents.is_alone(self.offset, arc),
+        });
         Some(place)
     }
 
