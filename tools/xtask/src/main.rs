@@ -3,7 +3,7 @@
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
 
-mod bench;
+mod bench_python;
 mod compare;
 mod demo;
 mod pythons;
@@ -26,11 +26,13 @@ Commands:
   demo      Record jinja2's test suite under `pytest -n 4`, kill one worker in the middle, and show the
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
-  compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
-  bench     Measure what recording costs jinja2's suite, beside coverage.py
+  compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
+  bench python
+            Measure what recording costs two real suites and some small loops, beside coverage.py and
+            slipcover; with --short, first, only show that it works
   help      Print this
 
-Options of test, compare and bench:
+Options of test, compare and bench python:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
 
@@ -64,7 +66,10 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
-        ("bench", options) => bench::run_all(&pythons::choose(options)?),
+        ("bench", ["python", "--short", options @ ..]) => {
+            bench_python::run_all(&pythons::choose(options)?, true)
+        }
+        ("bench", ["python", options @ ..]) => bench_python::run_all(&pythons::choose(options)?, false),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
     }

@@ -119,7 +119,10 @@ impl Session {
             session.count(&mut pytest, count_pytest)
         });
         self.stage(&format!("Python {version}: the lines that coverage.py sees"), |_| {
-            compare::run_on(&venv)
+            compare::lines_of_one_suite(&venv)
+        });
+        self.stage(&format!("Python {version}: the branches that coverage.py sees"), |_| {
+            compare::branches_of_one_suite(&venv)
         });
     }
 
