@@ -1,7 +1,7 @@
 """The cells of the endings table: programs that end in every way, and how each is told to have ended.
 
-A program calls ``at()`` on its lines, which tells a file beside it that this process reached that line; and
-``at("end")`` in the process whose ending the cell is about. The file knows nothing of hitlog.
+A program calls ``at()`` on its lines, which tells a file beside it that this process reached that line;
+and ``at("end")`` in the process whose ending the cell is about. The file knows nothing of hitlog.
 """
 
 from __future__ import annotations
