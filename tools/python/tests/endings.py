@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 # Tells which line of the caller was reached, outside of any log.
 OUTSIDE = """\
-import os, resource, sys
+import os, resource, signal, sys
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+# A shell's background job and nohup hand down ignored signals.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 TOLD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "told")
 def at(kind="line"):
     frame = sys._getframe(1)

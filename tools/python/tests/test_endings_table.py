@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def run(cell: Cell, folder: Path, is_recorded: bool) -> tuple[Outcome, set[tuple
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     while_running = set()
     try:
@@ -121,7 +123,7 @@ def run(cell: Cell, folder: Path, is_recorded: bool) -> tuple[Outcome, set[tuple
         # The streams end when the last process that has them does.
         stdout, stderr = process.communicate(timeout=HANG_SECONDS)
     except BaseException:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         raise
     outcome.status = process.returncode
     outcome.stdout, outcome.stderr = words(stdout, folder), words(stderr, folder)
