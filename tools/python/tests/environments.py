@@ -24,7 +24,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 def python_with(name: str, *requirements: str) -> str:
-    """A Python with hitlog and these packages from PyPI; the test is skipped where they are not to be had."""
+    """A Python with hitlog and these packages from PyPI; skips the test where pip cannot get them."""
     folder = ENVIRONMENTS / name
     stamp = folder / "installed"
     python = folder / "bin" / "python"
@@ -51,7 +51,7 @@ def _install(python: Path, requirements: tuple[str, ...]) -> None:
 
 def _copy_hitlog(target: Path) -> None:
     source = Path(sysconfig.get_path("platlib"))
-    for path in source.glob("hitlog*"):
+    for path in (*source.glob("hitlog*"), *source.glob("_hitlog*")):
         copy = target / path.name
         if path.is_dir():
             shutil.rmtree(copy, ignore_errors=True)
