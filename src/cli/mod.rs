@@ -10,6 +10,7 @@ mod compact;
 mod completions;
 pub mod dump;
 mod error;
+mod html;
 mod run;
 mod wording;
 
@@ -38,6 +39,7 @@ Examples:
   hitlog check .hitlog/*             is every log of every run whole?
   hitlog compact                     compact the last run once more
   hitlog dump .hitlog/*/4711-*.hitlog | less
+  hitlog html -o report              lines, tests and processes for the browser
 
 Exit codes: 0 done; 1 done, but damage or loss was found; 2 not done.";
 
@@ -55,6 +57,7 @@ enum Verb {
     Compact(compact::Arguments),
     Check(check::Arguments),
     Dump(dump::Arguments),
+    Html(html::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -77,6 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::Compact(arguments) => compact::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
+        Verb::Html(arguments) => html::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
     };
     result.unwrap_or_else(|error| {
