@@ -22,6 +22,8 @@ pub mod run_directory;
 
 #[cfg(any(feature = "recorder", feature = "reader"))]
 mod process_identity;
+#[cfg(any(feature = "recorder", feature = "cli"))]
+pub mod run_marker;
 
 #[cfg(feature = "recorder")]
 pub mod storage;
@@ -39,6 +41,9 @@ pub mod reader;
 
 #[cfg(feature = "compactor")]
 pub mod compactor;
+
+#[cfg(feature = "query")]
+pub mod query;
 
 #[cfg(feature = "cli")]
 pub mod html;
