@@ -76,7 +76,7 @@ fn a_report_tells_lines_tests_and_processes() {
     assert_eq!(index["tests"]["lines"], json!([3, 2]));
     assert_eq!(index["tests"]["only"], json!([2, 1]));
     assert_eq!(index["tests"]["time"], json!([5, 5]));
-    assert_eq!(index["processes"]["cut"], json!([[11, null, "tests/test_cart.py::test_one"]]));
+    assert_eq!(index["processes"]["cut"], json!([[11, null, "tests/test_cart.py::test_one|run"]]));
 
     let page = delivered(&report, "file-1");
     assert_eq!(page["source"], CART);
@@ -162,7 +162,7 @@ fn a_file_of_coverage_py_gives_a_report_without_processes() {
         create table file (id integer primary key, path text); insert into file values (1, '/nosuch/a.py');
         create table context (id integer primary key, context text); insert into context values (1, ''), (2, 't');
         create table line_bits (file_id integer, context_id integer, numbits blob);
-        insert into line_bits values (1, 1, x'06'), (1, 2, x'04'), (1, 2, null), (1, 99, x'10');
+        insert into line_bits values (1, 1, x'06'), (1, 2, x'04'), (1, 99, x'10');
         create table arc (file_id integer, context_id integer, fromno integer, tono integer);
         create table tracer (file_id integer primary key, tracer text);";
     Connection::open(&database).unwrap().execute_batch(schema).unwrap();
@@ -183,13 +183,11 @@ fn what_cannot_be_read_or_written_is_said_in_a_sentence() {
     let at = |name: &str| folder.path().join(name);
     let database = recorded(folder.path(), false);
     let said = |database: &Path, output: &Path| html::write(database, output).unwrap_err().to_string();
-    assert!(
-        said(&at("no.db"), &at("out")).contains("no.db: no such file. Record one with `hitlog run`")
-    );
-    assert!(said(folder.path(), &at("out")).contains("this is a folder."));
-    assert!(said(&at("shop/cart.py"), &at("out")).contains("cart.py: this is no database."));
+    assert!(said(&at("no.db"), &at("out")).contains("no.db: no such file. Make it with"));
+    assert!(said(folder.path(), &at("out")).contains("this is a directory"));
+    assert!(said(&at("shop/cart.py"), &at("out")).contains("cart.py: this is no SQLite database"));
     Connection::open(at("app.db")).unwrap().execute_batch("create table t (x)").unwrap();
-    assert!(said(&at("app.db"), &at("out")).contains("app.db: this is a database of another program."));
+    assert!(said(&at("app.db"), &at("out")).contains("app.db: this is a database of another program"));
     let mut torn = fs::read(&database).unwrap();
     torn.truncate(torn.len() / 2);
     fs::write(at("torn.db"), torn).unwrap();

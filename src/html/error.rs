@@ -1,5 +1,6 @@
 //! What stops a report.
 
+use crate::query;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -8,24 +9,10 @@ use std::path::PathBuf;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such database.
-    Missing {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// A file that is not a data file of hitlog or coverage.py.
-    NotRecorded {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead, with its article.
-        found: &'static str,
-    },
-    /// The database cannot be read.
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
+    /// The recording cannot be read.
+    Query {
+        /// Why; names the file.
+        source: query::Error,
     },
     /// The output's path holds something that is not a report.
     Refused {
@@ -50,24 +37,16 @@ pub enum Error {
     },
 }
 
+impl From<query::Error> for Error {
+    fn from(source: query::Error) -> Error {
+        Error::Query { source }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Missing { path } => write!(
-                f,
-                "{}: no such file. Record one with `hitlog run` or `pytest --hitlog`, or name it with --db.",
-                path.display()
-            ),
-            Error::NotRecorded { path, found } => write!(
-                f,
-                "{}: this is {found}. Name a file that `hitlog compact` or coverage.py wrote with --db.",
-                path.display()
-            ),
-            Error::Database { path, source } => write!(
-                f,
-                "{}: cannot be read ({source}). If it is damaged, compact the logs of its run again.",
-                path.display()
-            ),
+            Error::Query { source } => source.fmt(f),
             Error::Refused { path, found } => write!(
                 f,
                 "{}: this is {found}, and no report of hitlog. Choose another folder with -o.",
@@ -97,7 +76,7 @@ fn remedy(error: &io::Error) -> &'static str {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Database { source, .. } => Some(source),
+            Error::Query { source } => Some(source),
             Error::Output { source, .. } => Some(source),
             _ => None,
         }

@@ -200,7 +200,7 @@ impl Index {
             ..Counts::default()
         });
         let columns = &mut self.columns;
-        columns.path.push(file.path.clone());
+        columns.path.push(file.file.path.clone());
         columns.state.push(page.state);
         columns.tested.push(counts.tested);
         columns.outside.push(counts.outside);

@@ -1,15 +1,13 @@
-//! Who ran which lines of one file, from the tables that hitlog and coverage.py share.
+//! Who ran which lines of one file, and which ways control took in it.
 //!
 //! Most tests run a file in one of a few ways: equal sets of lines are kept once, and each context is a
-//! reference to one. Where arcs were recorded, a line ran if an arc leaves or reaches it, as in the view
-//! `hitlog_line`.
+//! reference to one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
-
-use super::database::has_table;
-use super::names::{Names, OUTSIDE, Owner};
+use super::Error;
+use super::names::{File, Names, Owner};
+use crate::query::Database;
 
 /// Lines behind this one are not shown: no source has so many, and a damaged number would take all memory.
 pub(super) const LINES_MAX: u32 = 1_000_000;
@@ -44,43 +42,29 @@ pub(super) struct Runs {
     pub(super) arcs: Vec<Arc>,
 }
 
-/// Reads what ran of the file with this id.
-pub(super) fn of_file(connection: &Connection, file: i64, names: &Names) -> rusqlite::Result<Runs> {
-    let mut by_context: BTreeMap<i64, Lines> = BTreeMap::new();
-    let sql = "select context_id, numbits from line_bits where file_id = ?";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![file])?;
-    while let Some(row) = rows.next()? {
-        let numbits = row.get_ref(1)?.as_bytes_or_null().ok().flatten().unwrap_or_default();
-        let kept = numbits.len().min(LINES_MAX as usize / 8);
-        merge(by_context.entry(row.get(0)?).or_default(), &numbits[..kept]);
+impl Runs {
+    /// Reads what ran of `file`.
+    pub(super) fn read(database: &Database, file: &File, names: &Names) -> Result<Runs, Error> {
+        let mut by_context = Vec::new();
+        database.hits_of_file(&file.file, |context, lines| {
+            let numbits = lines.numbits();
+            let kept = numbits.len().min(LINES_MAX as usize / 8);
+            by_context.push((context, numbits[..kept].to_vec()));
+        })?;
+        let arcs = if names.has_arcs { read_arcs(database, file, names)? } else { Vec::new() };
+        Ok(Runs { arcs, ..gather(by_context, names) })
     }
-    let arcs = read_arcs(connection, file, names, &mut by_context)?;
-    Ok(Runs { arcs, ..gather(by_context, names) })
 }
 
-/// Reads arcs, and adds the lines at their ends.
-fn read_arcs(
-    connection: &Connection,
-    file: i64,
-    names: &Names,
-    by_context: &mut BTreeMap<i64, Lines>,
-) -> rusqlite::Result<Vec<Arc>> {
-    if !names.has_arcs || !has_table(connection, "arc")? {
-        return Ok(Vec::new());
-    }
-    let mut taken: Vec<(i32, i32, Option<u32>)> = Vec::new();
-    let sql = "select context_id, fromno, tono from arc where file_id = ?";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![file])?;
-    while let Some(row) = rows.next()? {
-        let (context, from, to): (i64, i32, i32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let lines = by_context.entry(context).or_default();
-        [from, to].into_iter().filter_map(line_of).for_each(|line| insert(lines, line));
-        if from != to {
-            taken.push((from, to, owner_of(names, context).test));
-        }
-    }
+fn read_arcs(database: &Database, file: &File, names: &Names) -> Result<Vec<Arc>, Error> {
+    let sql = "select fromno, tono, context_id from arc where file_id = ? and fromno <> tono";
+    let mut taken: Vec<(i32, i32, Option<u32>)> = database.asking(|connection| {
+        let mut statement = connection.prepare_cached(sql)?;
+        let arcs = statement.query_map([file.file.id], |row| {
+            Ok((row.get(0)?, row.get(1)?, names.owner(row.get(2)?).test))
+        })?;
+        arcs.collect()
+    })?;
     taken.sort_unstable();
     taken.dedup();
     let of_one = taken.chunk_by(|left, right| (left.0, left.1) == (right.0, right.1));
@@ -92,16 +76,8 @@ fn read_arcs(
     Ok(of_one.map(arc).collect())
 }
 
-fn owner_of(names: &Names, context: i64) -> Owner {
-    names.owners.get(&context).copied().unwrap_or(OUTSIDE)
-}
-
-fn line_of(end: i32) -> Option<u32> {
-    u32::try_from(end).ok().filter(|line| (1..LINES_MAX).contains(line))
-}
-
 /// Keeps equal sets once.
-fn gather(by_context: BTreeMap<i64, Lines>, names: &Names) -> Runs {
+fn gather(by_context: Vec<(i64, Lines)>, names: &Names) -> Runs {
     let mut runs = Runs::default();
     let mut known: HashMap<Lines, u32> = HashMap::new();
     for (context, lines) in by_context {
@@ -109,19 +85,10 @@ fn gather(by_context: BTreeMap<i64, Lines>, names: &Names) -> Runs {
             runs.sets.push(lines.clone());
             runs.sets.len() as u32 - 1
         });
-        runs.runs.push(Run { owner: owner_of(names, context), set });
+        runs.runs.push(Run { owner: names.owner(context), set });
     }
     runs.runs.sort_by_key(|run| (run.owner.test, run.owner.phase));
     runs
-}
-
-/// Adds `line` to `lines`.
-fn insert(lines: &mut Lines, line: u32) {
-    let byte = line as usize / 8;
-    if lines.len() <= byte {
-        lines.resize(byte + 1, 0);
-    }
-    lines[byte] |= 1 << (line % 8);
 }
 
 /// Adds all of `more` to `lines`.
@@ -144,14 +111,13 @@ pub(super) fn numbers(lines: &[u8]) -> impl Iterator<Item = u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::html::names::Phase;
+    use crate::html::names::{OUTSIDE, Phase};
+    use crate::query;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn set(lines: &[u32]) -> Lines {
-        let mut set = Lines::new();
-        lines.iter().for_each(|line| insert(&mut set, *line));
-        set
+        lines.iter().copied().collect::<query::Lines>().numbits().to_vec()
     }
 
     #[test]

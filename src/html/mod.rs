@@ -13,7 +13,6 @@
 //!
 //! One file of the recording is held in memory at a time, and for each (test, file) a few numbers.
 
-mod database;
 mod error;
 mod files;
 mod folder;
@@ -29,9 +28,13 @@ pub use error::Error;
 
 use std::path::Path;
 
-use database::Database;
+use crate::query::Database;
 use folder::Folder;
+use lines::Runs;
+use names::Names;
+use processes::Processes;
 use serde::Serialize;
+use source::Source;
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,18 +62,18 @@ pub struct Summary {
 /// ```
 pub fn write(database: &Path, output: &Path) -> Result<Summary, Error> {
     let database = Database::open(database)?;
-    let names = database.read(names::read)?;
+    let names = Names::read(&database)?;
     let mut folder = Folder::begin(output, names.fingerprint())?;
     let mut tests = tests::Tests::new(&names);
     let mut index = files::Index::default();
     for file in &names.files {
-        let runs = database.read(|connection| lines::of_file(connection, file.id, &names))?;
-        let source = database.read(|connection| source::of_file(connection, file))?;
+        let runs = Runs::read(&database, file, &names)?;
+        let source = Source::read(&database, file)?;
         let page = files::Page::new(runs, source, &mut tests.of_file(file.number));
         index.push(file, &page);
         folder.write_script(&format!("file-{}", file.number), &page)?;
     }
-    let processes = database.read(|connection| processes::read(connection, &names))?;
+    let processes = Processes::read(&database, &names)?;
     tests.add_times(&processes);
     for (chunk, number) in tests.chunks().zip(0..) {
         folder.write_script(&format!("tests-{number}"), &chunk)?;

@@ -1,22 +1,17 @@
 //! The files and tests of a recording, numbered in the order of their names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::Connection;
-
-use super::database::{rows_of, text};
+use super::Error;
+use crate::query::{self, Database, Tests, rows};
 
 /// A file of which something ran.
 #[derive(Clone, Debug)]
 pub(super) struct File {
     /// Its position among the files of the report.
     pub(super) number: u32,
-    /// Its id in the database.
-    pub(super) id: i64,
-    pub(super) path: String,
-    /// Size in bytes and modification time as it ran, where they were recorded.
-    pub(super) recorded: Option<(u64, i64)>,
+    pub(super) file: query::File,
 }
 
 /// The part of a test that a context is, as pytest's plugins name it behind a bar.
@@ -57,7 +52,7 @@ impl Names {
     /// Differs between recordings: logs have random ids.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hashes = [crc32fast::Hasher::new(), crc32fast::Hasher::new()];
-        let paths = self.files.iter().map(|file| &file.path);
+        let paths = self.files.iter().map(|file| &file.file.path);
         for (number, name) in paths.chain(&self.tests).chain(&self.log_ids).enumerate() {
             hashes[number % 2].update(&(name.len() as u64).to_le_bytes());
             hashes[number % 2].update(name.as_bytes());
@@ -68,7 +63,7 @@ impl Names {
 
     /// The folder, with a slash at its end, below which all files are; empty if there is none.
     pub(super) fn root(&self) -> String {
-        let mut folders = self.files.iter().map(|file| folder_of(&file.path));
+        let mut folders = self.files.iter().map(|file| folder_of(&file.file.path));
         let Some(first) = folders.next() else { return String::new() };
         let common = folders.fold(first, |common, folder| {
             common.ancestors().find(|ancestor| folder.starts_with(ancestor)).unwrap_or(Path::new(""))
@@ -84,67 +79,61 @@ fn folder_of(path: &str) -> &Path {
     Path::new(path).parent().unwrap_or(Path::new(""))
 }
 
-/// Splits `nodeid|run` and the like into the test and its phase.
-pub(super) fn test_and_phase(context: &str) -> (&str, Phase) {
-    let phase = |word| match word {
-        "setup" => Some(Phase::Setup),
-        "run" => Some(Phase::Run),
-        "teardown" => Some(Phase::Teardown),
-        _ => None,
-    };
-    let parts = context.rsplit_once('|').and_then(|(test, word)| Some((test, phase(word)?)));
-    parts.unwrap_or((context, Phase::Whole))
+/// The phase that a context is, of a test of this name.
+fn phase(context: &str, test: &str) -> Phase {
+    match context.strip_prefix(test) {
+        Some("|setup") => Phase::Setup,
+        Some("|run") => Phase::Run,
+        Some("|teardown") => Phase::Teardown,
+        _ => Phase::Whole,
+    }
 }
 
-pub(super) fn read(connection: &Connection) -> rusqlite::Result<Names> {
-    let mut names = Names { files: read_files(connection)?, ..Names::default() };
-    let meta = rows_of(connection, "meta", "select key, value from meta", |row| {
-        Ok((text(row, 0)?, text(row, 1)?))
-    })?;
-    let meta: HashMap<String, String> = meta.into_iter().collect();
-    let of = |key: &str| meta.get(key).cloned().unwrap_or_default();
-    names.has_arcs = of("has_arcs") == "1";
-    names.writer = if of("version").starts_with("hitlog") {
-        of("version")
-    } else {
-        format!("coverage.py {}", of("version")).trim_end().to_owned()
-    };
-    let contexts = "select id, context from context";
-    let contexts = rows_of(connection, "context", contexts, |row| Ok((row.get(0)?, text(row, 1)?)))?;
-    add_contexts(&mut names, &contexts);
-    let log_ids = "select log_id from hitlog_log order by log_id";
-    names.log_ids = rows_of(connection, "hitlog_log", log_ids, |row| text(row, 0))?;
-    Ok(names)
+impl Names {
+    pub(super) fn read(database: &Database) -> Result<Names, Error> {
+        let numbered =
+            (0..).zip(database.files()).map(|(number, file)| File { number, file: file.clone() });
+        let mut names =
+            Names { files: numbered.collect(), has_arcs: database.has_arcs(), ..Names::default() };
+        names.add_tests(database.tests(), &contexts(database)?);
+        names.writer = writer(database)?;
+        if database.has_own_tables {
+            let sql = "select log_id from hitlog_log order by log_id";
+            names.log_ids = database.asking(|connection| rows(connection, sql, |row| row.get(0)))?;
+        }
+        Ok(names)
+    }
+
+    fn add_tests(&mut self, tests: &Tests, contexts: &HashMap<i64, String>) {
+        for (number, test) in (0..).zip(tests.iter()) {
+            self.tests.push(test.name.clone());
+            for id in &test.contexts {
+                let context = contexts.get(id).map_or("", String::as_str);
+                self.owners
+                    .insert(*id, Owner { test: Some(number), phase: phase(context, &test.name) });
+            }
+        }
+    }
+
+    /// Whose context this is.
+    pub(super) fn owner(&self, context: i64) -> Owner {
+        self.owners.get(&context).copied().unwrap_or(OUTSIDE)
+    }
 }
 
-fn read_files(connection: &Connection) -> rusqlite::Result<Vec<File>> {
-    let recorded = "select file_id, size, mtime_ns from hitlog_file where size is not null";
-    let recorded = rows_of(connection, "hitlog_file", recorded, |row| {
-        let size: i64 = row.get(1)?;
-        Ok((row.get(0)?, (u64::try_from(size).unwrap_or(0), row.get(2)?)))
-    })?;
-    let recorded: HashMap<i64, (u64, i64)> = recorded.into_iter().collect();
-    let files = "select id, path from file order by path";
-    let files = rows_of(connection, "file", files, |row| Ok((row.get::<_, i64>(0)?, text(row, 1)?)))?;
-    let numbered = (0..).zip(files).map(|(number, (id, path))| {
-        let recorded = recorded.get(&id).copied();
-        File { number, id, path, recorded }
-    });
-    Ok(numbered.collect())
+fn contexts(database: &Database) -> Result<HashMap<i64, String>, Error> {
+    let sql = "select id, context from context";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    Ok(database.asking(|connection| rows(connection, sql, read))?.into_iter().collect())
 }
 
-fn add_contexts(names: &mut Names, contexts: &[(i64, String)]) {
-    let split = || contexts.iter().map(|(id, context)| (*id, test_and_phase(context)));
-    let tests: BTreeMap<&str, ()> =
-        split().map(|(_, (test, _))| (test, ())).filter(|(test, ())| !test.is_empty()).collect();
-    let numbers: HashMap<&str, u32> = tests.keys().copied().zip(0..).collect();
-    names.owners = split()
-        .map(|(id, (test, phase))| match numbers.get(test) {
-            Some(number) => (id, Owner { test: Some(*number), phase }),
-            None => (id, OUTSIDE),
-        })
-        .collect();
-    names.tests = tests.keys().map(|test| (*test).to_owned()).collect();
+/// The program that wrote the database, with its version.
+fn writer(database: &Database) -> Result<String, Error> {
+    let sql = "select coalesce(value, '') from meta where key = 'version'";
+    let found: Vec<String> = database.asking(|connection| rows(connection, sql, |row| row.get(0)))?;
+    let version = found.into_iter().next().unwrap_or_default();
+    let is_own = version.starts_with("hitlog");
+    Ok(if is_own { version } else { format!("coverage.py {version}").trim_end().to_owned() })
 }
 
 #[cfg(test)]
@@ -154,13 +143,11 @@ mod tests {
     fn names_of(paths: &[&str], contexts: &[&str]) -> Names {
         let file = |(number, path): (u32, &&str)| File {
             number,
-            id: 1,
-            path: (*path).to_owned(),
-            recorded: None,
+            file: query::File { id: 1, path: (*path).to_owned() },
         };
         let mut names = Names { files: (0..).zip(paths).map(file).collect(), ..Names::default() };
-        let contexts: Vec<_> = (1..).zip(contexts.iter().map(ToString::to_string)).collect();
-        add_contexts(&mut names, &contexts);
+        let contexts = || (1..).zip(contexts.iter().map(ToString::to_string));
+        names.add_tests(&Tests::new(contexts()), &contexts().collect());
         names
     }
 
@@ -169,12 +156,12 @@ mod tests {
         let names = names_of(&[], &["", "t[a|b]|run", "t[a|b]|setup", "a|teardown", "nightly", "|run"]);
         assert_eq!(names.tests, ["a", "nightly", "t[a|b]"]);
         let owner = |test, phase| Owner { test, phase };
-        assert_eq!(names.owners[&1], OUTSIDE);
+        assert_eq!(names.owner(1), OUTSIDE);
         assert_eq!(names.owners[&2], owner(Some(2), Phase::Run));
         assert_eq!(names.owners[&3], owner(Some(2), Phase::Setup));
         assert_eq!(names.owners[&4], owner(Some(0), Phase::Teardown));
         assert_eq!(names.owners[&5], owner(Some(1), Phase::Whole));
-        assert_eq!(names.owners[&6], OUTSIDE);
+        assert_eq!(names.owner(6), OUTSIDE);
     }
 
     #[test]

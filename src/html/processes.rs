@@ -3,14 +3,14 @@
 //!
 //! Times are microseconds after the first process began.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rusqlite::Connection;
 use serde::Serialize;
 
-use super::database::{rows_of, text};
-use super::names::{Names, OUTSIDE, Owner, test_and_phase};
+use super::Error;
+use super::names::{Names, OUTSIDE, Owner};
 use super::tests::Time;
+use crate::query::{Database, rows};
 
 /// A process, with all its logs.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -110,20 +110,30 @@ const SPANS: &str = concat!(
     ", duration_ns / 1000 from hitlog_context where started_at is not null"
 );
 
-/// Reads all processes.
-pub(super) fn read(connection: &Connection, names: &Names) -> rusqlite::Result<Processes> {
-    let logs = rows_of(connection, "hitlog_log", LOGS, log)?;
-    let (mut processes, by_log) = gather(logs);
-    let spans = rows_of(connection, "hitlog_context", SPANS, |row| {
-        let context: Option<i64> = row.get(0)?;
-        let owner = context.and_then(|id| names.owners.get(&id)).copied().unwrap_or(OUTSIDE);
-        Ok((owner, text(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, Option<i64>>(3)?))
-    })?;
-    let spans = spans.into_iter().filter_map(|(owner, log, start, duration)| {
-        by_log.get(&log).map(|process| Span { owner, process: *process, start, duration })
-    });
-    processes.add_spans(spans.collect());
-    Ok(processes)
+impl Processes {
+    pub(super) fn read(database: &Database, names: &Names) -> Result<Processes, Error> {
+        if !database.has_own_tables {
+            return Ok(Processes::default());
+        }
+        let logs = database.asking(|connection| rows(connection, LOGS, log))?;
+        let (mut processes, by_log) = gather(logs);
+        let spans = database.asking(|connection| {
+            rows(connection, SPANS, |row| {
+                let owner = row.get::<_, Option<i64>>(0)?.map_or(OUTSIDE, |id| names.owner(id));
+                Ok((owner, text(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, Option<i64>>(3)?))
+            })
+        })?;
+        let spans = spans.into_iter().filter_map(|(owner, log, start, duration)| {
+            by_log.get(&log).map(|process| Span { owner, process: *process, start, duration })
+        });
+        processes.add_spans(spans.collect());
+        Ok(processes)
+    }
+}
+
+/// The text in column `index`; NULL is empty.
+fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
+    row.get::<_, Option<String>>(index).map(Option::unwrap_or_default)
 }
 
 fn log(row: &rusqlite::Row<'_>) -> rusqlite::Result<Log> {
@@ -271,10 +281,8 @@ impl Processes {
             |state: &'static str| self.list.iter().filter(move |process| process.state == state);
         let sum = |of: fn(&Process) -> i64| self.list.iter().map(of).fold(0, i64::saturating_add);
         let first = self.list.iter().min_by_key(|process| process.start);
-        let cut = ended("cut").map(|process| {
-            let test = test_and_phase(&process.last_context).0;
-            (process.pid, process.signal, test.to_owned())
-        });
+        let cut =
+            ended("cut").map(|process| (process.pid, process.signal, process.last_context.clone()));
         Summary {
             count: self.list.len(),
             pids: self.list.iter().map(|process| process.pid).collect(),
@@ -291,25 +299,14 @@ impl Processes {
     }
 }
 
-/// The time that `spans`, in the order of their starts, take together.
+/// The time of the process that is longest in `spans`.
 fn time_of(spans: &[Span]) -> Option<Time> {
-    let mut time: Option<Time> = None;
-    let mut ends = [i64::MIN; 5];
+    let mut by_process: BTreeMap<usize, Time> = BTreeMap::new();
     for span in spans {
         let Some(duration) = span.duration else { continue };
-        let time = time.get_or_insert_default();
-        let phase = span.owner.phase;
-        time.all += beyond(&mut ends[4], span.start, duration);
-        time.add(phase, beyond(&mut ends[phase as usize], span.start, duration));
+        by_process.entry(span.process).or_default().add(span.owner.phase, duration);
     }
-    time
-}
-
-/// How much of a span lies behind `end`, which is moved to the span's end.
-fn beyond(end: &mut i64, start: i64, duration: i64) -> i64 {
-    let from = (*end).max(start);
-    *end = (*end).max(start.saturating_add(duration));
-    (*end - from).max(0)
+    by_process.into_values().max_by_key(|time| time.all)
 }
 
 #[cfg(test)]
@@ -353,23 +350,23 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_at_the_same_time_counts_once() {
-        let span = |start, duration, phase| Span {
+    fn a_test_takes_as_long_as_in_the_process_that_is_in_it_longest() {
+        let span = |process, start, duration, phase| Span {
             owner: Owner { test: Some(3), phase },
-            process: 0,
+            process,
             start,
             duration,
         };
-        let mut processes = gather(vec![log("a", None, 1, 0, 1000)]).0;
+        let mut processes = gather(vec![log("a", None, 1, 0, 1000), log("b", None, 2, 1, 1055)]).0;
         processes.add_spans(vec![
-            span(1050, Some(50), Phase::Run),
-            span(1000, Some(20), Phase::Setup),
-            span(1060, Some(20), Phase::Run), // in a child process
-            span(1200, None, Phase::Run),
+            span(0, 1050, Some(50), Phase::Run),
+            span(0, 1000, Some(20), Phase::Setup),
+            span(1, 1060, Some(20), Phase::Run),
+            span(0, 1200, None, Phase::Run),
         ]);
         let (time, seen_in) = processes.of_test(3);
         assert_eq!(time, Some(Time { all: 70, phases: [0, 20, 50, 0] }));
-        assert_eq!(seen_in, [0]);
+        assert_eq!(seen_in, [0, 1]);
         assert_eq!(processes.of_test(2), (None, vec![]));
         assert_eq!(processes.list[0].spans[..4], [3, 1, 0, 20]);
         assert_eq!((processes.list[0].start, processes.list[0].end), (0, 200));

@@ -28,10 +28,11 @@ impl Serialize for Part {
     }
 }
 
-/// How long a test ran, in microseconds.
+/// How long a test ran, in microseconds, in the process that was in it longest: a child, which is in its
+/// parent's context, does not count twice. So it is in all that hitlog tells of durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Time {
-    /// In all, and by [`Phase`]. What ran at the same time in several processes counts once.
+    /// In all, and by [`Phase`].
     pub(super) all: i64,
     pub(super) phases: [i64; 4],
 }
@@ -76,7 +77,7 @@ impl<'a> Tests<'a> {
 
     /// To be told what tests ran of file `number`.
     pub(super) fn of_file(&mut self, number: u32) -> OfFile<'_> {
-        let path = &self.names.files[number as usize].path;
+        let path = &self.names.files[number as usize].file.path;
         let is_python = path.ends_with(".py") || path.ends_with(".pyw");
         OfFile { tests: &mut self.tests, number, is_python, found: 0 }
     }
@@ -167,6 +168,7 @@ fn by_test(runs: &Runs) -> impl Iterator<Item = (Option<u32>, Lines)> {
 impl Time {
     /// Adds `us` to a phase.
     pub(super) fn add(&mut self, phase: Phase, us: i64) {
+        self.all += us;
         self.phases[phase as usize] += us;
     }
 }
@@ -176,9 +178,10 @@ mod tests_of_counts {
     use super::*;
     use crate::html::lines::Run;
     use crate::html::names::{File, OUTSIDE, Owner};
+    use crate::query;
 
     fn names(tests: usize) -> Names {
-        let file = File { number: 0, id: 1, path: "/a.py".to_owned(), recorded: None };
+        let file = File { number: 0, file: query::File { id: 1, path: "/a.py".to_owned() } };
         let tests = (0..tests).map(|number| format!("t{number}")).collect();
         Names { files: vec![file], tests, ..Names::default() }
     }

@@ -43,7 +43,7 @@
     if (processes.running) ends.push(`${hitlog.count(processes.running)} still running`);
     const [first] = processes.cut;
     const cut = first && h("a", { class: "bad", href: "#processes" },
-      `${hitlog.count(processes.cut.length)} cut short`, first[2] && [" in ", h("bdi", {}, hitlog.shown(hitlog.splitTest(first[2])[1]))]);
+      `${hitlog.count(processes.cut.length)} cut short`, first[2] && [" in ", h("bdi", {}, hitlog.shown(hitlog.splitTest(hitlog.testOfContext(first[2]))[1]))]);
     return figure("Processes", hitlog.count(processes.count), [ends.join(" · "), cut && " · ", cut]);
   }
 

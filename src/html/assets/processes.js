@@ -16,7 +16,7 @@
   const SIGNALS = { 1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM" };
 
   function endOf(process) {
-    const test = process.last_context.replace(/\|(setup|run|teardown)$/, "");
+    const test = hitlog.testOfContext(process.last_context);
     if (process.state === "running") return ["running", "still running"];
     if (process.state === "clean") return ["clean", process.exit_code ? `exit ${process.exit_code}` : "clean"];
     const signal = process.signal ? `${SIGNALS[process.signal] || `signal ${process.signal}`}, ` : "";

@@ -59,6 +59,9 @@
 
   hitlog.folderOf = (path) => path.slice(0, path.lastIndexOf("/") + 1);
 
+  /* The name of the test that a context is a phase of. */
+  hitlog.testOfContext = (context) => context.replace(/\|(?:setup|run|teardown)$/, "");
+
   /* `tests/test_a.py::TestB::test_c[d]` into where it is, and what it is called. */
   hitlog.splitTest = (name) => {
     const bracket = name.indexOf("[");
