@@ -192,7 +192,7 @@ impl Bench {
 
 /// Why which ways cannot be measured with this Python.
 fn absent_ways(venv: &Venv) -> Result<BTreeMap<&'static str, String>> {
-    let slipcover = venv.install_optional("slipcover").err().map(|Failure(reason)| reason);
+    let slipcover = venv.install_wheel("slipcover").err().map(|Failure(reason)| reason);
     let question = "import sys; print(hasattr(sys, 'monitoring'), sys.version_info >= (3, 14))";
     let answer = capture(venv.program("python").args(["-c", question]))?;
     let reason = |way: &Way| match way.tool {
