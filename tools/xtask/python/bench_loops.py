@@ -2,8 +2,8 @@
 
 usage: bench_loops.py [contexts]
 
-Writes the CPU time of each into the file that ``BENCH_TIMES`` names. With ``contexts`` each run of a loop
-has a context of its own.
+Writes the CPU time of each into the file that ``BENCH_TIMES`` names. With ``contexts`` each run of a
+loop has a context of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def tight(count: int) -> int:
 
 
 def usual(count: int) -> int:
-    """Always enter the body of the last statement."""
+    """Enter the body of the last statement, always."""
     total = 0
     for n in range(count):
         if n >= 0:
@@ -37,7 +37,7 @@ def usual(count: int) -> int:
 
 
 def joined(count: int) -> int:
-    """Always enter a body before the last statement."""
+    """Enter a body before the last statement, always."""
     total = 0
     for n in range(count):
         if n >= 0:
@@ -61,9 +61,8 @@ def calls(count: int) -> None:
 
 def numbers(count: int) -> Iterator[int]:
     """Yield."""
-    yield from range(count) if count < 0 else ()
     for n in range(count):
-        yield n
+        yield n + 1
 
 
 def generator(count: int) -> int:

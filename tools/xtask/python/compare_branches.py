@@ -2,10 +2,10 @@
 
 usage: compare_branches.py OURS THEIRS
 
-Each name stands for NAME.db and for NAME.json, what `coverage json` says about it. Prints each branch of
-which the two reports do not say the same, with the cause; fails if one has none, or if there is more than
-one in two hundred. Then the same of each (context, file, branch), by cause, up to one in a thousand.
-Standard library only.
+Each name stands for NAME.db and for NAME.json, what `coverage json` says about it. Prints each branch
+of which the two reports do not say the same, with the cause; fails if one has none, or if there is more
+than one in two hundred. Then the same of each (context, file, branch), by cause, up to one in a
+thousand. Standard library only.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ UNEXPLAINED = "UNEXPLAINED"
 
 
 def reported(name: str) -> tuple[set[Branch], set[Branch]]:
-    """Return the branches that are reported as taken, and those as missing."""
-    files = json.loads(Path(f"{name}.json").read_text())["files"]
+    """Return the branches that are reported as taken, and those as missing, of files that ran."""
+    said = json.loads(Path(f"{name}.json").read_text())["files"]
+    files = {path: about for path, about in said.items() if about["executed_lines"]}
     found: list[set[Branch]] = []
     for key in ("executed_branches", "missing_branches"):
         found.append({(os.path.abspath(path), *arc) for path in files for arc in files[path][key]})
@@ -58,8 +59,8 @@ def cause(branch: Branch, only_theirs: bool) -> str | None:
     path, line, to = branch
     if to < 0 and only_theirs and sys.version_info >= (3, 12):
         return (
-            "coverage.py takes an exception that leaves the function for the end of the function, which "
-            "is one way of the branch on that line"
+            "coverage.py takes an exception that leaves the function for the end of the function, "
+            "which is one way of the branch on that line"
         )
     text = linecache.getline(path, line)
     if "yield from" in text:
@@ -87,8 +88,9 @@ def main(ours: str, theirs: str) -> None:
     unexplained += show("only one knows it", different - (our_taken ^ their_taken), False)
     branches = their_taken | their_missing
     print(
-        f"{len(branches):,} branches, of which coverage.py reports {len(their_missing):,} as missing and "
-        f"hitlog {len(our_missing):,}; {len(different):,} differences, {unexplained:,} of them unexplained"
+        f"{len(branches):,} branches, of which coverage.py reports {len(their_missing):,} as missing "
+        f"and hitlog {len(our_missing):,}; {len(different):,} differences, "
+        f"{unexplained:,} of them unexplained"
     )
 
     our_hits = {hit for hit in hits(ours, "hitlog_arc") if hit[1:] in branches}

@@ -153,6 +153,10 @@ impl Bench {
     fn measure_suite(&self, suite: &Suite, folder: &Path, way: &Way) -> Result<Measured> {
         let mut pytest = suite.with_pytest(self.begin(way), folder);
         pytest.args(["-q", "-p", "bench_time"]).env("BENCH_ROW", suite.title);
+        if way.tool == Tool::Slipcover {
+            // pytest warns that it cannot rewrite it, and the suite takes warnings for errors.
+            pytest.args(["-W", "ignore::pytest.PytestAssertRewriteWarning"]);
+        }
         if !(way.tool == Tool::Hitlog && way.has_contexts) {
             pytest.args(["-p", "no:hitlog"]);
         }

@@ -29,7 +29,7 @@ Commands:
   compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
   bench python
             Measure what recording costs two real suites and some small loops, beside coverage.py and
-            slipcover; with --short, first, only show that it works
+            slipcover; `bench python --short` only shows that it works
   help      Print this
 
 Options of test, compare and bench python:
@@ -66,9 +66,7 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
-        ("bench", ["python", "--short", options @ ..]) => {
-            bench_python::run_all(&pythons::choose(options)?, true)
-        }
+        ("bench", ["python", "--short"]) => bench_python::run_all(&[pythons::usual()?], true),
         ("bench", ["python", options @ ..]) => bench_python::run_all(&pythons::choose(options)?, false),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),

@@ -38,6 +38,9 @@ pub fn run_all(pythons: &[Python]) -> Result {
     for python in pythons {
         session.test_python(python);
     }
+    session.stage("the branches that coverage.py sees", |_| {
+        compare::branches_of_one_suite(&Venv::with_hitlog(&usual)?)
+    });
     session.test_runs_at_once(&usual);
     session.stage("demo", |_| demo::run_usual());
     session.end()
@@ -120,9 +123,6 @@ impl Session {
         });
         self.stage(&format!("Python {version}: the lines that coverage.py sees"), |_| {
             compare::lines_of_one_suite(&venv)
-        });
-        self.stage(&format!("Python {version}: the branches that coverage.py sees"), |_| {
-            compare::branches_of_one_suite(&venv)
         });
     }
 
