@@ -106,6 +106,8 @@ def run(cell: Cell, folder: Path, is_recorded: bool) -> tuple[Outcome, set[tuple
         (folder / f"{name}.py").write_text(text)
     outcome.run.mkdir(mode=0o700)
     environment = clean_environment(HITLOG_RUN=str(outcome.run) if is_recorded else "")
+    # Messages of two processes may mix by the line, but not by the word.
+    environment.pop("PYTHONUNBUFFERED", None)
     process = subprocess.Popen(
         [sys.executable, "program.py"],
         cwd=folder,
@@ -125,6 +127,7 @@ def run(cell: Cell, folder: Path, is_recorded: bool) -> tuple[Outcome, set[tuple
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
+    await_all(outcome)
     outcome.status = process.returncode
     outcome.stdout, outcome.stderr = words(stdout, folder), words(stderr, folder)
     return outcome, while_running
@@ -139,6 +142,22 @@ def look(outcome: Outcome) -> set[tuple[str, int | None]]:
     assert outcome.missing() == set()
     (pid,) = outcome.pids("end")
     return outcome.states()[pid]
+
+
+def await_all(outcome: Outcome) -> None:
+    """Wait for those that closed their streams but are not gone yet, and whose parents did not wait."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while any(is_alive(told.pid) for told in outcome.told()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def words(text: str, folder: Path) -> list[str]:
