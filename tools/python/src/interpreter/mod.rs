@@ -34,7 +34,7 @@ mod loaded;
 mod monitoring;
 #[cfg(Py_3_12)]
 mod origins;
-mod packages;
+pub mod packages;
 #[cfg(not(Py_3_12))]
 mod thread_state;
 #[cfg(not(Py_3_12))]
