@@ -81,12 +81,14 @@ class Outcome:
 
     def missing(self) -> set[Told]:
         """What was reached but is not in a log of the process that reached it."""
+        # First: processes may go on while the logs are read.
+        told = self.told()
         hits = {
             (log.pid, os.path.basename(file), line)
             for log in read_run(self.run)
             for _, file, line in log.hits
         }
-        return {told for told in self.told() if (told.pid, told.file, told.line) not in hits}
+        return {line for line in told if (line.pid, line.file, line.line) not in hits}
 
 
 @dataclass
