@@ -1,7 +1,7 @@
 //! Two readers in two languages print the same bytes: `hitlog dump --json` and `tools/spec_reader.py`,
 //! which was written from `format-spec.md` alone. Random logs, most of them damaged.
 //!
-//! `HITLOG_DIFFERENTIAL_LOGS=20000` sets how many; `HITLOG_DIFFERENTIAL_SEED=...` repeats a run, whose
+//! `HITLOG_DIFFERENTIAL_LOGS=20000` sets how many; `HITLOG_SEED=...` repeats a run, whose
 //! seed every failure names.
 #![cfg(all(feature = "cli", feature = "recorder"))]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the seed, and why a test was skipped
@@ -338,9 +338,9 @@ fn two_readers_print_the_same() {
         eprintln!("skipped: there is no python3 of version 3.9 or later here");
         return;
     }
-    let seed = setting("HITLOG_DIFFERENTIAL_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let seed = setting("HITLOG_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let count = setting("HITLOG_DIFFERENTIAL_LOGS").unwrap_or(400) as usize;
-    let again = format!("HITLOG_DIFFERENTIAL_SEED={seed} HITLOG_DIFFERENTIAL_LOGS={count}");
+    let again = format!("HITLOG_SEED={seed} HITLOG_DIFFERENTIAL_LOGS={count}");
     println!("{again}");
     let mut random = Random(seed);
     let mut states = std::collections::BTreeSet::new();

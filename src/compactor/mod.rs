@@ -144,12 +144,24 @@ pub fn compact(
         let report = write(&mut merged, inputs, &output, options, progress)?;
         Ok((merged, report))
     })?;
-    report.output_bytes = output.publish()?;
-    if options.delete_logs {
+    let published = output.publish()?;
+    report.output_bytes = published.bytes;
+    if let Some(error) = &published.unsynced {
+        report.notes.push(unsynced(&options.output, error));
+    }
+    if options.delete_logs && published.unsynced.is_none() {
         merged.logs.iter().chain(&merged.copies).for_each(|log| delete(log, &mut report.notes));
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+fn unsynced(output: &Path, error: &std::io::Error) -> String {
+    format!(
+        "{}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
+         output back, so no log is deleted",
+        output.display()
+    )
 }
 
 /// Finds out whether an output can be written at `path`, before a long run and not after it. Nothing is
