@@ -2,8 +2,8 @@
 //! or the new one, whole, and what failed is told.
 //!
 //! The faults come from outside, by ptrace(2): what is tested is the program as it is released, and SQLite's
-//! calls fail as ours do. Eight errors, once and for every later call of the kind. Only every eleventh call,
-//! if HITLOG_FAULT_STEP does not say otherwise.
+//! calls fail as ours do. Eight errors, once and for every later call of the kind. `HITLOG_FAULTS`
+//! sets how many of these faults are tried; a number that is high enough tries all of them.
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 #[path = "common/process_log.rs"]
@@ -14,7 +14,7 @@ mod random;
 mod tracer;
 
 use process_log::ProcessLog;
-use random::figure;
+use random::{Random, figure};
 use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -156,28 +156,50 @@ fn killed_at_any_system_call_the_output_is_the_old_one_or_the_new_one() {
     assert!(old > 20 && new > 0, "{old} times before the rename, {new} times after it");
 }
 
+/// Which call fails, and how.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    nth: usize,
+    errno: i32,
+    for_ever: bool,
+}
+
+fn all_faults(calls: &[Call]) -> Vec<Fault> {
+    let on_files = (1..=calls.len()).filter(|nth| is_on_files(calls[nth - 1].number));
+    let of_call = |nth: usize| {
+        let once = ERRORS.map(|errno| Fault { nth, errno, for_ever: false });
+        // No system returns EINTR for ever, and everybody calls again.
+        let lasting = ERRORS.into_iter().filter(|errno| *errno != libc::EINTR);
+        once.into_iter().chain(lasting.map(move |errno| Fault { nth, errno, for_ever: true }))
+    };
+    on_files.flat_map(of_call).collect()
+}
+
 #[test]
 fn whatever_call_fails_the_output_is_whole_and_the_failure_is_told() {
-    let bench = Bench::new();
-    let Some(calls) = all_calls(&bench) else { return };
-    let step = figure("HITLOG_FAULT_STEP", 11) as usize;
-    let on_files = |nth: &usize| is_on_files(calls[nth - 1].number);
-    let mut not_done = 0;
-    for nth in (1..=calls.len()).filter(on_files).step_by(step) {
-        for errno in ERRORS {
-            for for_ever in [false, true] {
-                // No system returns EINTR for ever, and everybody calls again.
-                if errno != libc::EINTR || !for_ever {
-                    not_done += usize::from(fails(&bench, &calls, nth, errno, for_ever));
-                }
-            }
-        }
-    }
-    assert!(not_done > 100 / step, "only {not_done} faults stopped the compaction");
+    let Some(calls) = all_calls(&Bench::new()) else { return };
+    let mut faults = all_faults(&calls);
+    assert!(faults.len() > 1000, "{}", faults.len());
+    Random(random::seed()).shuffle(&mut faults);
+    faults.truncate(figure("HITLOG_FAULTS", 150) as usize);
+    let parts = faults.chunks(faults.len().div_ceil(2));
+    let not_done: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = parts
+            .map(|part| {
+                let calls = &calls;
+                scope.spawn(move || {
+                    let bench = Bench::new();
+                    part.iter().filter(|fault| fails(&bench, calls, **fault)).count()
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert!(not_done > faults.len() / 20, "only {not_done} of {} faults stopped it", faults.len());
 }
 
 /// Makes a call fail; whether that stopped the compaction.
-fn fails(bench: &Bench, calls: &[Call], nth: usize, errno: i32, for_ever: bool) -> bool {
+fn fails(bench: &Bench, calls: &[Call], Fault { nth, errno, for_ever }: Fault) -> bool {
     let mut failed: Vec<Call> = Vec::new();
     let output = bench.compact(|number, call| {
         let again = for_ever && failed.first().is_some_and(|first| first.number == call.number);

@@ -33,6 +33,7 @@ pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;
+use crate::limits::DAMAGE_LISTED_MAX;
 use discover::Inputs;
 use merge::Merged;
 use publish::Output;
@@ -245,9 +246,16 @@ fn unreadable((path, reason): &(discover::LogPath, crate::reader::Error)) -> Unr
 fn notes_on(merged: &Merged) -> Vec<String> {
     let mut notes = Vec::new();
     for (what, table) in [("path", &merged.files), ("context", &merged.contexts)] {
-        notes.extend(table.escaped.iter().map(|name| {
+        notes.extend(table.escaped.iter().take(DAMAGE_LISTED_MAX).map(|name| {
             format!("{name}: this {what} has bytes that are not text; they are shown as \\xNN")
         }));
+        let rest = table.escaped.len().saturating_sub(DAMAGE_LISTED_MAX) as u64;
+        if rest > 0 {
+            notes.push(format!(
+                "{} more of that kind: bytes that are not text",
+                wording::counted(rest, what)
+            ));
+        }
     }
     for copy in &merged.copies {
         let counted = merged.logs.iter().find(|log| log.log_id == copy.log_id).unwrap_or(copy);

@@ -29,6 +29,12 @@ const CASES: &[Case] = &[
         "HITLOG_POWER_STATES",
         1_000_000,
     ),
+    case(
+        "compact_system_calls",
+        "whatever_call_fails_the_output_is_whole_and_the_failure_is_told",
+        "HITLOG_FAULTS",
+        10_000,
+    ),
     case("differential", "two_readers_print_the_same", "HITLOG_DIFFERENTIAL_LOGS", 20_000),
 ];
 
