@@ -21,6 +21,8 @@ pub mod run_directory;
 
 #[cfg(any(feature = "recorder", feature = "reader"))]
 mod process_identity;
+#[cfg(any(feature = "recorder", feature = "cli"))]
+pub mod run_marker;
 
 #[cfg(feature = "recorder")]
 pub mod storage;

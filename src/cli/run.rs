@@ -17,6 +17,7 @@ use super::command::{Ended, Signals, not_started_exit_code};
 use super::{DONE, Error, NOT_DONE, compact, say};
 use crate::compactor::{Options, check_output, quoted};
 use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE};
+use crate::run_marker::RunMarker;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,7 +75,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     check_output(&arguments.output).map_err(|source| Error::Compactor { source })?;
     let run = make_run(arguments)?;
     let mut signals = Signals::take_over().map_err(|source| Error::RunDirectory { source })?;
-    let ended = match signals.run(&mut command(arguments, &run)?) {
+    let mut command = command(arguments, &run)?;
+    // For those of the command's processes that get no environment. Without it the others still record.
+    let marker = RunMarker::leave(&run, arguments.context.as_deref().unwrap_or_default().as_bytes());
+    let ended = signals.run(&mut command);
+    marker.into_iter().for_each(RunMarker::remove);
+    let ended = match ended {
         Ok(ended) => ended,
         Err(error) => return Ok(explain_not_started(arguments, &run, &error)),
     };
