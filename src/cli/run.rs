@@ -53,6 +53,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     branch: bool,
 
+    /// Write branches as rows of coverage.py's own table (see `hitlog compact --help`)
+    #[arg(long)]
+    plain_tables: bool,
+
     /// Measure only this file, folder or package; may be repeated
     #[arg(long = "source", value_name = "PATH")]
     sources: Vec<PathBuf>,
@@ -93,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
     let later = format!("hitlog compact {from} -o {to}");
     signals.end_with(format!("interrupted; the logs are kept. Compact them with `{later}`"));
-    Ok(match compact_and_print(&run, &arguments.output) {
+    Ok(match compact_and_print(&run, arguments) {
         Ok(()) => ended.exit_code(),
         Err(error) => {
             say(&error);
@@ -154,8 +158,9 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
     fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path)).map_err(explain)
 }
 
-fn compact_and_print(run: &Path, output: &Path) -> Result<(), Error> {
-    let report = compact::compact(&[run.to_owned()], &Options::new(output))?;
+fn compact_and_print(run: &Path, arguments: &Arguments) -> Result<(), Error> {
+    let options = Options { plain_tables: arguments.plain_tables, ..Options::new(&arguments.output) };
+    let report = compact::compact(&[run.to_owned()], &options)?;
     compact::print_for_people(&report);
     Ok(())
 }
