@@ -11,6 +11,7 @@ mod completions;
 mod diff;
 pub mod dump;
 mod error;
+mod merge;
 mod run;
 mod show;
 mod what;
@@ -67,6 +68,7 @@ enum Verb {
     What(what::Arguments),
     Show(show::Arguments),
     Diff(diff::Arguments),
+    Merge(merge::Arguments),
     Check(check::Arguments),
     Dump(dump::Arguments),
     Completions(completions::Arguments),
@@ -93,6 +95,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::What(arguments) => what::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
+        Verb::Merge(arguments) => merge::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
         Verb::Completions(arguments) => completions::run(&arguments),

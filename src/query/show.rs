@@ -106,7 +106,7 @@ pub struct FileFacts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn show(database: &Database) -> Result<Show, Error> {
-    let mut glance = Show { has_arcs: database.has_arcs, ..Show::default() };
+    let mut glance = Show { has_arcs: database.has_arcs(), ..Show::default() };
     glance.processes = processes(database)?;
     glance.tests = tests(database)?;
     let test_files: HashSet<&str> =
