@@ -43,6 +43,11 @@ pub enum Error {
         /// Why; names the file.
         source: crate::compactor::Error,
     },
+    /// A report for the browser was not written.
+    Html {
+        /// Why; names the file.
+        source: Box<crate::html::Error>,
+    },
     /// A question has no answer.
     Query {
         /// Why; names the file.
@@ -73,6 +78,7 @@ impl fmt::Display for Error {
             }
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
+            Error::Html { source } => write!(f, "{source}"),
             Error::Query { source } => write!(f, "{source}"),
         }
     }
@@ -85,6 +91,7 @@ impl std::error::Error for Error {
                 Some(source)
             }
             Error::Compactor { source } => Some(source),
+            Error::Html { source } => Some(source),
             Error::Query { source } => Some(source),
             _ => None,
         }

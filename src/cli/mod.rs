@@ -12,6 +12,7 @@ mod completions;
 mod diff;
 pub mod dump;
 mod error;
+mod html;
 mod merge;
 mod old_runs;
 mod run;
@@ -51,6 +52,7 @@ Examples:
   hitlog check .hitlog/*             is every log of every run whole?
   hitlog compact                     compact the last run once more
   hitlog dump .hitlog/*/4711-*.hitlog | less
+  hitlog html -o report              lines, tests and processes for the browser
 
 Exit codes: 0 done; 1 done, but damage or loss was found, or the answer is no; 2 not done.";
 
@@ -74,6 +76,7 @@ enum Verb {
     Clean(clean::Arguments),
     Check(check::Arguments),
     Dump(dump::Arguments),
+    Html(html::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -102,6 +105,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::Clean(arguments) => clean::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
+        Verb::Html(arguments) => html::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -27,6 +27,12 @@ impl Lines {
         Lines { bits: numbits[..significant(numbits)].to_vec() }
     }
 
+    /// The set as a blob of coverage.py's, without a byte behind the last line.
+    #[must_use]
+    pub fn numbits(&self) -> &[u8] {
+        &self.bits
+    }
+
     /// Adds a line.
     pub fn insert(&mut self, line: u32) {
         let byte = line as usize / 8;
@@ -49,6 +55,10 @@ impl Lines {
 
     pub(super) fn unite_numbits(&mut self, numbits: &[u8]) {
         let numbits = &numbits[..significant(numbits)];
+        if self.bits.is_empty() {
+            self.bits.extend_from_slice(numbits);
+            return;
+        }
         if self.bits.len() < numbits.len() {
             self.bits.resize(numbits.len(), 0);
         }
