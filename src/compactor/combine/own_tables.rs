@@ -1,19 +1,20 @@
-//! Combines the tables that tell of logs, and of files as they were.
+//! Combines the tables that tell of logs, and of files as they were: all that are not made of hits.
 //!
 //! Rows of a log are taken from the recording in which it is longest, rows of a file from the one that saw
-//! its last change. Columns are taken by their names; a recording without one leaves it NULL.
+//! its last change, and rows of neither from all, each once. Columns are taken by their names; a recording
+//! without one leaves it NULL.
 
 use super::names::{Names, labelled};
 use crate::query::Database;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, params_from_iter};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Tables with rows of logs; within a log the order of their rows stays.
-const OF_LOGS: [&str; 3] = ["hitlog_log", "hitlog_context", "hitlog_sample"];
+/// Tables that are made of hits.
+const OF_HITS: [&str; 4] = ["hitlog_number", "hitlog_known_arc", "hitlog_arc_bits", "hitlog_other_arc"];
 
-/// Tables with a row for a file.
-const OF_FILES: [&str; 2] = ["hitlog_file", "tracer"];
+/// For each log or file the position of the recording whose rows count.
+type Winners<K> = HashMap<K, usize>;
 
 /// Modification time and size: later states of a file are larger.
 type FileState = (i64, i64);
@@ -51,6 +52,11 @@ impl Table {
         }
     }
 
+    /// That of a file, if the table tells it.
+    fn state(&self, row: &[Value]) -> FileState {
+        (self.number(row, "mtime_ns"), self.number(row, "size"))
+    }
+
     fn text<'row>(&self, row: &'row [Value], column: &str) -> &'row str {
         match self.position(column).map(|at| &row[at]) {
             Some(Value::Text(text)) => text,
@@ -71,7 +77,7 @@ impl Table {
                 }
             }
         }
-        if let Some(at) = self.position("last_context") {
+        for at in ["last_context", "test"].map(|column| self.position(column)).into_iter().flatten() {
             for row in &mut self.rows {
                 if let Value::Text(context) = &row[at] {
                     row[at] = Value::Text(labelled(label, context));
@@ -83,18 +89,30 @@ impl Table {
 
 /// Writes all of it. How many logs there are.
 pub(super) fn write(output: &Connection, databases: &[Database], names: &Names) -> Result<u64> {
-    let winners = winners_of_logs(databases)?;
-    for name in OF_LOGS {
-        write_of_logs(output, databases, names, name, &winners)?;
+    let logs = winners_of_logs(databases)?;
+    let files = winners_of_files(databases, names)?;
+    let sql =
+        "select name from sqlite_master where type = 'table' and name like 'hitlog\\_%' escape '\\'";
+    let tables: Vec<String> =
+        output.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+    for name in tables.iter().filter(|name| !OF_HITS.contains(&name.as_str())) {
+        let columns = columns_of(output, name)?;
+        let has = |column: &str| columns.iter().any(|name| name == column);
+        if has("log_id") {
+            write_of_logs(output, databases, names, name, &logs)?;
+        } else if has("file_id") {
+            write_of_files(output, databases, names, name, &files)?;
+        } else {
+            write_others(output, databases, names, name)?;
+        }
     }
-    for name in OF_FILES {
-        write_of_files(output, databases, names, name)?;
-    }
-    Ok(winners.len() as u64)
+    // Whoever traced a file is told by coverage.py's own files only.
+    write_of_files(output, databases, names, "tracer", &Winners::new())?;
+    Ok(logs.len() as u64)
 }
 
 /// For each log the position of the recording in which it has the most records.
-fn winners_of_logs(databases: &[Database]) -> Result<HashMap<String, usize>> {
+fn winners_of_logs(databases: &[Database]) -> Result<Winners<String>> {
     let mut longest: HashMap<String, (i64, usize)> = HashMap::new();
     for (position, database) in databases.iter().enumerate() {
         let logs = Table::read(database, "hitlog_log")?;
@@ -116,7 +134,7 @@ fn write_of_logs(
     databases: &[Database],
     names: &Names,
     name: &str,
-    winners: &HashMap<String, usize>,
+    winners: &Winners<String>,
 ) -> Result<()> {
     let mut by_log: BTreeMap<String, (Vec<String>, Vec<Vec<Value>>)> = BTreeMap::new();
     for (position, database) in databases.iter().enumerate() {
@@ -134,40 +152,72 @@ fn write_of_logs(
     by_log.values().try_for_each(|(columns, rows)| insert(output, name, columns, rows))
 }
 
-/// One row for each file: that with the largest modification time and size.
+/// For each file of the output the recording in which it has the largest modification time and size.
+fn winners_of_files(databases: &[Database], names: &Names) -> Result<Winners<i64>> {
+    let mut latest: HashMap<i64, (FileState, usize)> = HashMap::new();
+    for (position, database) in databases.iter().enumerate() {
+        let mut table = Table::read(database, "hitlog_file")?;
+        table.translate(names, position);
+        for row in &table.rows {
+            let state = table.state(row);
+            let known = latest.entry(table.number(row, "file_id")).or_insert((state, position));
+            if state > known.0 {
+                *known = (state, position);
+            }
+        }
+    }
+    Ok(latest.into_iter().map(|(file, (_, position))| (file, position)).collect())
+}
+
+/// One row for each file: that of its winner, or the first one where there is none.
 fn write_of_files(
     output: &Connection,
     databases: &[Database],
     names: &Names,
     name: &str,
+    winners: &Winners<i64>,
 ) -> Result<()> {
     let mut by_file: BTreeMap<i64, (FileState, Vec<String>, Vec<Value>)> = BTreeMap::new();
     for (position, database) in databases.iter().enumerate() {
         let mut table = Table::read(database, name)?;
         table.translate(names, position);
         for row in &table.rows {
-            let state = (table.number(row, "mtime_ns"), table.number(row, "size"));
-            let file = table.number(row, "file_id");
-            if file > 0 && by_file.get(&file).is_none_or(|(known, ..)| state > *known) {
+            let (file, state) = (table.number(row, "file_id"), table.state(row));
+            let is_latest = by_file.get(&file).is_none_or(|(known, ..)| state > *known);
+            if file > 0 && is_latest && winners.get(&file).is_none_or(|winner| *winner == position) {
                 by_file.insert(file, (state, table.columns.clone(), row.clone()));
             }
         }
     }
-    by_file
-        .values()
-        .try_for_each(|(_, columns, row)| insert(output, name, columns, std::slice::from_ref(row)))
+    let mut rows = by_file.values();
+    rows.try_for_each(|(_, columns, row)| insert(output, name, columns, std::slice::from_ref(row)))
+}
+
+/// All rows, of equal ones the first.
+fn write_others(output: &Connection, databases: &[Database], names: &Names, name: &str) -> Result<()> {
+    let mut seen = HashSet::new();
+    for (position, database) in databases.iter().enumerate() {
+        let mut table = Table::read(database, name)?;
+        table.translate(names, position);
+        table.rows.retain(|row| seen.insert(format!("{row:?}")));
+        insert(output, name, &table.columns, &table.rows)?;
+    }
+    Ok(())
+}
+
+/// The columns of a table of the output.
+fn columns_of(output: &Connection, table: &str) -> Result<Vec<String>> {
+    let sql = format!("select name from pragma_table_info('{table}')");
+    output.prepare_cached(&sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Inserts what columns the output has, too.
 fn insert(output: &Connection, table: &str, columns: &[String], rows: &[Vec<Value>]) -> Result<()> {
-    let known: Vec<String> = output
-        .prepare_cached(&format!("select name from pragma_table_info('{table}')"))?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_>>()?;
+    let known = columns_of(output, table)?;
     let taken: Vec<usize> = (0..columns.len()).filter(|at| known.contains(&columns[*at])).collect();
     let names: Vec<&str> = taken.iter().map(|at| columns[*at].as_str()).collect();
     let marks = vec!["?"; taken.len()].join(",");
-    let sql = format!("insert into {table} ({}) values ({marks})", names.join(","));
+    let sql = format!("insert or ignore into {table} ({}) values ({marks})", names.join(","));
     let mut statement = output.prepare_cached(&sql)?;
     for row in rows {
         statement.execute(params_from_iter(taken.iter().map(|at| &row[*at])))?;
