@@ -75,6 +75,8 @@ pub struct Combined {
     pub mapped: u64,
     /// Whether the output holds arcs.
     pub has_arcs: bool,
+    /// What else is worth a sentence.
+    pub notes: Vec<String>,
     /// The file that was written.
     pub output: String,
     /// Its size in bytes.
@@ -89,7 +91,10 @@ impl fmt::Display for Combined {
         if self.mapped > 0 {
             write!(f, " ({} mapped)", counted(self.mapped, "path"))?;
         }
-        writeln!(f, "  {} -> {} ({})", counted(lines, "line"), self.output, size(self.output_bytes))
+        writeln!(f, "  {} -> {} ({})", counted(lines, "line"), self.output, size(self.output_bytes))?;
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note: {}", note.replace(char::is_control, " ")))
     }
 }
 
@@ -128,8 +133,18 @@ pub fn combine(recordings: &[Recording], options: &CombineOptions) -> Result<Com
     combined.recordings = recordings.len() as u64;
     // Nothing of the output's former self is held while it is replaced.
     drop(databases);
-    combined.output_bytes = output.publish()?;
+    let published = output.publish()?;
+    combined.output_bytes = published.bytes;
+    combined.notes.extend(published.unsynced.map(|error| unsynced(options, &error)));
     Ok(combined)
+}
+
+fn unsynced(options: &CombineOptions, error: &std::io::Error) -> String {
+    let output = options.output.display();
+    format!(
+        "{output}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
+         output back"
+    )
 }
 
 fn write(
