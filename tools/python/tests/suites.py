@@ -85,8 +85,11 @@ class Suite:
             connection.close()
 
     def hits(self) -> set[tuple[object, ...]]:
-        """All that was recorded: paths, lines, and contexts."""
-        return set(self.query("select path, line, context from hitlog_line"))
+        """All that was recorded: paths below the folder, lines, and contexts."""
+        rows = self.query("select path, line, context from hitlog_line")
+        return {
+            (str(path).replace(f"{self.folder}/", ""), line, context) for path, line, context in rows
+        }
 
     def contexts(self, name: str, line: int) -> set[str]:
         """The contexts in which a line ran."""
