@@ -87,9 +87,7 @@ class Suite:
     def hits(self) -> set[tuple[object, ...]]:
         """All that was recorded: paths below the folder, lines, and contexts."""
         rows = self.query("select path, line, context from hitlog_line")
-        return {
-            (str(path).replace(f"{self.folder}/", ""), line, context) for path, line, context in rows
-        }
+        return {(str(row[0]).replace(f"{self.folder}/", ""), *row[1:]) for row in rows}
 
     def contexts(self, name: str, line: int) -> set[str]:
         """The contexts in which a line ran."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -68,11 +67,8 @@ def test_a_package_that_is_found_by_its_name(project: Suite, number: list[str]) 
 
 
 def test_branches_in_the_table(project: Suite) -> None:
-    if sys.version_info[:2] in ((3, 12), (3, 13)):
-        core = {"COVERAGE_CORE": "ctrace"}
-    else:
-        core = {}
-    theirs = table(project.pytest("--cov=pkg", "--cov-branch", "--cov-report=term-missing", **core))
+    cov = ["--cov=pkg", "--cov-branch", "--cov-report=term-missing"]
+    theirs = table(project.pytest(*cov, COVERAGE_CORE="ctrace"))
     ours = ["--hitlog", "--hitlog-branch", "--hitlog-source=pkg", "--hitlog-report=term-missing"]
     assert table(project.pytest(*ours)) == theirs
 
@@ -155,7 +151,7 @@ def test_nonsense_in_the_configuration_of_reports(project: Suite) -> None:
     (project.folder / ".coveragerc").write_text("[report]\nprecision = many\n")
     output = project.pytest("--hitlog", "--hitlog-report=term")
     assert "a report could not be made: " in output
-    assert "precision" in output
+    assert "many" in output
     # What is required and cannot be known is not fulfilled.
     project.pytest("--hitlog", "--hitlog-fail-under=1", status=1)
 
