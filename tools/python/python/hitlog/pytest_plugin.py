@@ -153,7 +153,7 @@ class Contexts:
 
 
 def _node_id(item: pytest.Item) -> str:
-    """Return the id by which pytest finds a test, without the group that pytest-xdist hangs on to it."""
+    """Return the id by which pytest finds a test: without the group that pytest-xdist adds."""
     if item.nodeid.endswith(item.name):
         return item.nodeid
     name, group, _ = item.nodeid.rpartition(f"{item.name}@")
