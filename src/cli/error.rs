@@ -21,7 +21,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// An argument that cannot be handed to the recorded processes.
+    /// An argument that cannot be used, or not be handed to the recorded processes.
     Argument {
         /// The option.
         option: &'static str,
@@ -34,6 +34,16 @@ pub enum Error {
     Compactor {
         /// Why; names the file.
         source: crate::compactor::Error,
+    },
+    /// A report for the browser was not written.
+    Html {
+        /// Why; names the file.
+        source: Box<crate::html::Error>,
+    },
+    /// A question has no answer.
+    Query {
+        /// Why; names the file.
+        source: crate::query::Error,
     },
 }
 
@@ -57,6 +67,8 @@ impl fmt::Display for Error {
             Error::RunDirectory { source } => write!(f, "{source}"),
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
+            Error::Html { source } => write!(f, "{source}"),
+            Error::Query { source } => write!(f, "{source}"),
         }
     }
 }
@@ -66,6 +78,8 @@ impl std::error::Error for Error {
         match self {
             Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
             Error::Compactor { source } => Some(source),
+            Error::Html { source } => Some(source),
+            Error::Query { source } => Some(source),
             _ => None,
         }
     }

@@ -24,6 +24,7 @@ Examples:
   hitlog run -- pytest -n 8                     tests by name, from all workers
   hitlog run --source src -- pytest             only files under src
   hitlog run --context nightly -o nightly.db -- python -m shop
+  hitlog run --test-contexts -- python -m unittest
   hitlog run -- sh -c 'make test'               whatever Python it starts is recorded
   hitlog run -- python tools/report.py; echo $?
 
@@ -53,6 +54,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     branch: bool,
 
+    /// Write branches as rows of coverage.py's own table (see `hitlog compact --help`)
+    #[arg(long)]
+    plain_tables: bool,
+
     /// Measure only this file, folder or package; may be repeated
     #[arg(long = "source", value_name = "PATH")]
     sources: Vec<PathBuf>,
@@ -60,6 +65,10 @@ pub(super) struct Arguments {
     /// The context in which the command starts
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+
+    /// Give each test of unittest its own context (pytest's tests have one anyway)
+    #[arg(long)]
+    test_contexts: bool,
 
     /// The command to record, with its arguments
     #[arg(
@@ -93,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
     let later = format!("hitlog compact {from} -o {to}");
     signals.end_with(format!("interrupted; the logs are kept. Compact them with `{later}`"));
-    Ok(match compact_and_print(&run, &arguments.output) {
+    Ok(match compact_and_print(&run, arguments) {
         Ok(()) => ended.exit_code(),
         Err(error) => {
             say(&error);
@@ -115,6 +124,7 @@ fn make_run(arguments: &Arguments) -> Result<PathBuf, Error> {
         "branch": arguments.branch,
         "source": sources.collect::<Result<Vec<_>, _>>()?,
         "context": arguments.context,
+        "test_contexts": arguments.test_contexts,
     });
     let run = run_directory::create(&arguments.dir);
     run.and_then(|run| write_json(&run.join(RUN_FILE), &run_file).map(|()| run))
@@ -154,8 +164,9 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
     fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path)).map_err(explain)
 }
 
-fn compact_and_print(run: &Path, output: &Path) -> Result<(), Error> {
-    let report = compact::compact(&[run.to_owned()], &Options::new(output))?;
+fn compact_and_print(run: &Path, arguments: &Arguments) -> Result<(), Error> {
+    let options = Options { plain_tables: arguments.plain_tables, ..Options::new(&arguments.output) };
+    let report = compact::compact(&[run.to_owned()], &options)?;
     compact::print_for_people(&report);
     Ok(())
 }

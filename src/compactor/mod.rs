@@ -12,6 +12,9 @@
 //! The same logs give the same bytes, in whatever order they are given and with any number of threads.
 //! Logs are never changed, and only deleted if asked.
 
+mod arc_rows;
+mod arcs;
+mod bitmap;
 mod database;
 mod destination;
 mod discover;
@@ -39,12 +42,17 @@ use merge::Merged;
 use publish::Output;
 use rows::{Distinct, HitRows};
 use scan::Log;
+use schema::Form;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Memory that hits may take if nothing else is said, in bytes.
 const MEMORY_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// How many processes are named that said the same.
+const SPEAKERS_MAX: usize = 3;
 
 /// What to compact into, and how.
 #[derive(Clone, Debug)]
@@ -60,10 +68,13 @@ pub struct Options {
     /// Whether to delete each log that was read whole and whose writer has ended, once the output is in
     /// its place.
     pub delete_logs: bool,
+    /// Whether `arc` is to be a table, as coverage.py makes it, and not a view of something some twenty
+    /// times smaller. Coverage.py reads and adds to both alike; other programs may look for the table.
+    pub plain_tables: bool,
 }
 
 impl Options {
-    /// Compact into `output`, with all cores and 1 GiB of memory, deleting nothing.
+    /// Compact into `output`, with all cores and 1 GiB of memory, deleting nothing, in the compact form.
     #[must_use]
     pub fn new(output: impl AsRef<Path>) -> Options {
         Options {
@@ -71,6 +82,7 @@ impl Options {
             threads: None,
             memory_bytes: MEMORY_BYTES_DEFAULT,
             delete_logs: false,
+            plain_tables: false,
         }
     }
 }
@@ -165,6 +177,12 @@ fn unsynced(output: &Path, error: &std::io::Error) -> String {
     )
 }
 
+/// What to say of an input that is not there.
+#[cfg(feature = "cli")]
+pub(crate) fn missing(path: &Path) -> Error {
+    Error::Missing { path: path.to_path_buf(), newest: discover::newest_near(path) }
+}
+
 /// Finds out whether an output can be written at `path`, before a long run and not after it. Nothing is
 /// left there.
 ///
@@ -194,23 +212,30 @@ fn write(
     let arcs = hits(|log| log.contents.arcs);
     let has_arcs = arcs > 0 || inputs.branch;
     let is_empty = arcs == 0 && hits(|log| log.contents.lines) == 0;
-    let mut notes = inputs.notes;
+    let (mut notes, told) = (inputs.notes, inputs.told);
 
-    let connection = database::create(output.temporary()).map_err(failed)?;
+    let form = match has_arcs {
+        false => Form::Lines,
+        true if options.plain_tables => Form::PlainArcs,
+        true => Form::CompactArcs,
+    };
+
+    let connection = database::create(output.temporary(), form).map_err(failed)?;
     // Without hits it is open which kind of data others may be combined with.
     database::write_meta(&connection, (has_arcs || !is_empty).then_some(has_arcs)).map_err(failed)?;
     database::write_names(&connection, "file", &merged.files.texts).map_err(failed)?;
     database::write_names(&connection, "context", &merged.contexts.texts).map_err(failed)?;
-    let mut rows = HitRows::new(&connection, has_arcs).map_err(failed)?;
+    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
     merged.for_each_part(options.memory_bytes, progress, |hits| rows.write(hits).map_err(failed))?;
     let distinct = rows.finish().map_err(failed)?;
     let (logs, processes) = logs::describe(merged, &inputs.commands);
     logs::write(&connection, merged, &logs).map_err(failed)?;
     logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
-    if let Some(finding) = database::finish(connection, output.temporary()).map_err(failed)? {
+    if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
         return Err(Error::Inconsistent { path: options.output.clone(), finding });
     }
     notes.extend(notes_on(merged));
+    notes.extend(notes_of_processes(told, &logs));
     let report = Report { logs, processes, has_arcs, notes, ..Report::default() };
     Ok(with_totals(report, merged, distinct, merged.count_unnamed()?, &options.output))
 }
@@ -233,6 +258,7 @@ fn with_totals(
     report.files = merged.files.texts.len() as u64;
     report.lines = distinct.lines;
     report.arcs = distinct.arcs;
+    report.left_out = distinct.left_out;
     report.output = logs::path_text(output);
     report.unreadable = merged.unreadable.iter().map(unreadable).collect();
     report
@@ -286,6 +312,29 @@ fn notes_on(merged: &Merged) -> Vec<String> {
         }
     }
     notes
+}
+
+/// What processes said that they could not record, each sentence once, behind the names of those who said
+/// it.
+fn notes_of_processes(
+    mut told: BTreeMap<String, BTreeSet<u32>>,
+    logs: &[LogReport],
+) -> impl Iterator<Item = String> {
+    for (log, pid) in logs.iter().filter(|log| log.lost > 0).filter_map(|log| Some((log, log.pid?))) {
+        let lost = wording::counted(log.lost, "record");
+        let sentence = format!("{lost} could not be written (disk full, no permission, or limits.rs)");
+        told.entry(sentence).or_default().insert(pid);
+    }
+    let names: BTreeMap<u32, String> =
+        logs.iter().filter_map(|log| Some((log.pid?, log.name.clone()?))).collect();
+    told.into_iter().map(move |(sentence, pids)| {
+        let who = |pid: &u32| names.get(pid).cloned().unwrap_or_else(|| format!("pid {pid}"));
+        let mut who_said: Vec<String> = pids.iter().take(SPEAKERS_MAX).map(who).collect();
+        if pids.len() > SPEAKERS_MAX {
+            who_said.push(format!("{} more", pids.len() - SPEAKERS_MAX));
+        }
+        format!("{}: {sentence}", who_said.join(", "))
+    })
 }
 
 /// Whether somebody holds the lock of `log`, on whatever machine: a writer that this system's processes say

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod folder;
+mod questions;
 mod recorded;
 
 use std::fs;
@@ -61,10 +62,10 @@ fn a_command_that_cannot_be_started_ends_as_with_env() {
 fn a_run_says_what_is_recorded_and_how_the_command_ended() {
     let folder = Folder::new();
     fs::create_dir(folder.path().join("src")).expect("writable");
-    let args =
-        ["run", "--branch", "--source", "src", "--source", "jinja2", "--context", "nightly", "--"];
+    let options = "--branch --test-contexts --source src --source jinja2 --context nightly --";
+    let args = std::iter::once("run").chain(options.split(' '));
     let script = ["sh", "-c", "echo $HITLOG_RUN $HITLOG_CONTEXT; exit 3"];
-    let ended = folder.hitlog(args.iter().chain(&script));
+    let ended = folder.hitlog(args.chain(script));
     assert_eq!(ended.code, Some(3));
     let cwd = folder.path().canonicalize().expect("it exists");
     let run = cwd.join(folder.runs()[0].strip_prefix(folder.path()).expect("below"));
@@ -72,7 +73,7 @@ fn a_run_says_what_is_recorded_and_how_the_command_ended() {
 
     let expected = serde_json::json!({
         "version": 1, "cwd": cwd, "command": script, "branch": true,
-        "source": [cwd.join("src"), "jinja2"], "context": "nightly",
+        "source": [cwd.join("src"), "jinja2"], "context": "nightly", "test_contexts": true,
     });
     assert_eq!(folder.json("run.json"), expected);
     let command = folder.json("command.json");
@@ -223,6 +224,7 @@ fn a_missing_input_is_named_with_the_newest_run() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     let sentence = "hitlog: nosuch: no such run directory or log. Runs are under .hitlog/";
     assert_eq!(ended.stderr, format!("{sentence} (newest: {newest}).\n"));
+    assert_eq!(folder.hitlog(["check", "nosuch"]).stderr, ended.stderr);
 }
 
 #[test]
@@ -241,10 +243,13 @@ fn wrong_arguments_are_told_in_the_same_voice() {
     assert!(ended.stderr.contains("Usage: hitlog <COMMAND>"), "{ended:?}");
 }
 
+const VERBS: [&str; 9] =
+    ["run", "compact", "who", "what", "show", "diff", "check", "dump", "completions"];
+
 #[test]
 fn every_verb_explains_itself_with_examples() {
     let folder = Folder::new();
-    for verb in ["run", "compact", "check", "dump", "completions"] {
+    for verb in VERBS {
         let ended = folder.hitlog([verb, "--help"]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         let examples = format!("Examples:\n  hitlog {verb} ");
@@ -265,6 +270,7 @@ fn completions_are_scripts_of_their_shells() {
         let ended = folder.hitlog(["completions", shell]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(ended.stdout.contains(part), "{shell}");
+        VERBS.iter().for_each(|verb| assert!(ended.stdout.contains(verb), "{shell}: {verb}"));
     }
 }
 
@@ -277,4 +283,15 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{:?}", output.status.signal());
     assert_eq!(output.stderr, b"");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_not_done() {
+    let folder = Folder::new();
+    for argument in ["--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = Ended::from(folder.command([argument]).stdout(full).output().unwrap());
+        assert_eq!(ended.code, Some(2), "{argument}: {ended:?}");
+        assert!(ended.stderr.contains("stdout cannot be written"), "{argument}: {ended:?}");
+    }
 }

@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::pythons::{self, Python};
 use crate::shell::{Failure, Result, announce, cargo, root, run, say, script, timed, watch};
 use crate::venv::Venv;
-use crate::{compare, demo};
+use crate::{compare, demo, dependencies};
 
 /// The features under which the library must be clean beside all of them.
-const FEATURE_SETS: [&str; 3] = ["recorder", "reader", "compactor"];
+const FEATURE_SETS: [&str; 4] = ["recorder", "reader", "compactor", "query"];
 
 /// Python code outside the package, which is checked by the package's rules.
 const PYTHON_FILES: [&str; 3] = ["tools/xtask/python", "tools/spec_reader.py", "fuzz/make_corpus.py"];
@@ -83,6 +83,7 @@ impl Session {
             let mut doc = cargo();
             run(doc.args(["doc", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
         });
+        self.stage("dependencies", |_| dependencies::check());
         self.stage("ruff and mypy", |_| lint_python(python));
     }
 
