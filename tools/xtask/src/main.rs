@@ -6,6 +6,7 @@
 mod bench_python;
 mod compare;
 mod demo;
+mod dependencies;
 mod promises;
 mod pythons;
 mod shell;
