@@ -4,6 +4,7 @@
 //! themselves under `target/xtask`.
 
 mod bench;
+mod combine;
 mod compare;
 mod demo;
 mod pythons;
@@ -64,6 +65,8 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
+        ("bench", ["combine"]) => combine::run(false).map(drop),
+        ("bench", ["combine", "--short"]) => combine::run(true).map(drop),
         ("bench", options) => bench::run_all(&pythons::choose(options)?),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
