@@ -41,5 +41,8 @@ pub mod reader;
 #[cfg(feature = "compactor")]
 pub mod compactor;
 
+#[cfg(feature = "query")]
+pub mod query;
+
 #[cfg(feature = "cli")]
 pub mod cli;

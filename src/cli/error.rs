@@ -21,7 +21,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// An argument that cannot be handed to the recorded processes.
+    /// An argument that cannot be used, or not be handed to the recorded processes.
     Argument {
         /// The option.
         option: &'static str,
@@ -34,6 +34,11 @@ pub enum Error {
     Compactor {
         /// Why; names the file.
         source: crate::compactor::Error,
+    },
+    /// A question has no answer.
+    Query {
+        /// Why; names the file.
+        source: crate::query::Error,
     },
 }
 
@@ -57,6 +62,7 @@ impl fmt::Display for Error {
             Error::RunDirectory { source } => write!(f, "{source}"),
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
+            Error::Query { source } => write!(f, "{source}"),
         }
     }
 }
@@ -66,6 +72,7 @@ impl std::error::Error for Error {
         match self {
             Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
             Error::Compactor { source } => Some(source),
+            Error::Query { source } => Some(source),
             _ => None,
         }
     }

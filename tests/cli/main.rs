@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod folder;
+mod questions;
 mod recorded;
 
 use std::fs;
@@ -241,10 +242,13 @@ fn wrong_arguments_are_told_in_the_same_voice() {
     assert!(ended.stderr.contains("Usage: hitlog <COMMAND>"), "{ended:?}");
 }
 
+const VERBS: [&str; 9] =
+    ["run", "compact", "who", "what", "show", "diff", "check", "dump", "completions"];
+
 #[test]
 fn every_verb_explains_itself_with_examples() {
     let folder = Folder::new();
-    for verb in ["run", "compact", "check", "dump", "completions"] {
+    for verb in VERBS {
         let ended = folder.hitlog([verb, "--help"]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         let examples = format!("Examples:\n  hitlog {verb} ");
@@ -265,6 +269,7 @@ fn completions_are_scripts_of_their_shells() {
         let ended = folder.hitlog(["completions", shell]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(ended.stdout.contains(part), "{shell}");
+        VERBS.iter().for_each(|verb| assert!(ended.stdout.contains(verb), "{shell}: {verb}"));
     }
 }
 

@@ -3,8 +3,8 @@
 //! * `code`: which measured file a code object belongs to, kept in the code object itself.
 //! * `monitoring` and `events` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported; both have
 //!   `start`, `stop`, `check` (is it still we who observe?), `report_hot` and `report_all`.
-//! * `branches` and `instructions`, or `frame` and `transitions`: which way a branch went, and which
-//!   lines that means.
+//! * `branches`, `instructions`, `origins` and `landings`, or `frame` and `transitions`: which way a branch
+//!   went, and which lines that means.
 //! * `loaded`: the code that was there before the recording began.
 //! * `audit`: the interpreter tells of code that is about to run, and of `exec`.
 //! * `ends`: the exit status, and ends that skip the interpreter's own.
@@ -24,10 +24,14 @@ mod events;
 mod frame;
 #[cfg(Py_3_12)]
 mod instructions;
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+mod landings;
 #[cfg(Py_3_12)]
 mod loaded;
 #[cfg(Py_3_12)]
 mod monitoring;
+#[cfg(Py_3_12)]
+mod origins;
 mod packages;
 #[cfg(not(Py_3_12))]
 mod thread_state;
