@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scale compaction [--short]          what each workload costs, step by step
-//! scale growth SERIES [--short]       how cost grows: one line of tab-separated numbers for each point
+//! scale growth SERIES [--short]       how cost grows with processes, logs, records, contexts: tab-separated
 //! scale generate DIR LOGS CONTEXTS FILES FILES_OF_CONTEXT HITS lines|arcs
 //! scale compact OUTPUT THREADS MEMORY_BYTES plain|compact INPUT...     one compaction, measured
 //! ```
@@ -15,11 +15,12 @@
 mod workloads;
 
 use hitlog::compactor::{Options, Progress, compact};
+use hitlog::format::{Record, Slot};
 use hitlog::reader::LogReader;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 use workloads::Workload;
@@ -35,6 +36,7 @@ fn main() -> Result {
     match words[..] {
         ["compaction"] => compaction(1, 3),
         ["compaction", "--short"] | ["--test"] => compaction(50, 1),
+        ["record", run] => record(run),
         ["growth", series] => growth(series, false),
         ["growth", series, "--short"] => growth(series, true),
         ["generate", run, logs, contexts, files, files_of_context, hits, kind] => {
@@ -194,6 +196,88 @@ fn compaction(parts: u32, rounds: u32) -> Result {
     Ok(())
 }
 
-fn growth(_series: &str, _is_short: bool) -> Result {
+/// One step of a series: how large it is, and the run.
+type Step = (u64, Workload);
+
+/// The steps of `series`, each many times larger than the one before.
+fn steps(series: &str) -> Result<Vec<Step>> {
+    let few =
+        Workload { contexts: 100, files: 100, files_of_context: 20, hits: 25, ..workloads::LARGE };
+    let steps = |sizes: &[u32], step: fn(u32, Workload) -> Workload| {
+        sizes.iter().map(|size| (u64::from(*size), step(*size, few))).collect()
+    };
+    Ok(match series {
+        // 2,000 records each.
+        "logs" => {
+            steps(&[1, 10, 100, 1000, 10_000], |logs, run| Workload { logs, contexts: 4 * logs, ..run })
+        }
+        // In millions; 20,000 of each context.
+        "records" => steps(&[1, 4, 16, 64, 200], |millions, _| Workload {
+            contexts: 50 * millions,
+            ..workloads::LARGE
+        }),
+        "contexts" => {
+            steps(&[10, 100, 1000, 10_000, 50_000], |contexts, run| Workload { contexts, ..run })
+        }
+        _ => return Err(format!("{series}: no such series").into()),
+    })
+}
+
+/// Prints `series`, size, processor seconds, memory and output in bytes of each step; the smallest steps
+/// only if it is to be short.
+fn growth(series: &str, is_short: bool) -> Result {
+    if series == "processes" {
+        return [1, 2, 4, 8, 16, 32, 64]
+            .iter()
+            .take(if is_short { 2 } else { 7 })
+            .try_for_each(|processes| record_at_once(*processes));
+    }
+    let steps = steps(series)?;
+    for (size, workload) in steps.into_iter().take(if is_short { 2 } else { usize::MAX }) {
+        let folder = tempfile::tempdir()?;
+        let run = folder.path().join("run");
+        fs::create_dir(&run)?;
+        workload.write(&run)?;
+        let rounds = if size > 1000 || is_short { 1 } else { 3 };
+        let cost = cost_of(&run, &folder.path().join("out.db"), 1, 1 << 30, "compact", rounds)?;
+        println!("{series}\t{size}\t{}\t{}\t{}", cost.all, cost.memory, cost.output_bytes);
+    }
+    Ok(())
+}
+
+/// Records of each process that records beside others.
+const RECORDS_AT_ONCE: u32 = 1_000_000;
+
+/// `processes` record at the same time into one run; all their records must be read back.
+fn record_at_once(processes: u32) -> Result {
+    let folder = tempfile::tempdir()?;
+    let run = folder.path().join("run");
+    let child = || {
+        Command::new(std::env::current_exe()?).arg("record").arg(&run).stdout(Stdio::piped()).spawn()
+    };
+    let children = (0..processes).map(|_| child()).collect::<std::io::Result<Vec<_>>>()?;
+    let (mut seconds, mut records) = (0.0, 0);
+    for child in children {
+        let output = child.wait_with_output()?;
+        seconds += String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
+    }
+    for log in fs::read_dir(&run)? {
+        let log = LogReader::open(log?.path())?;
+        log.scan(0..log.slot_count(), |_, slot| {
+            records += u64::from(matches!(slot, Slot::Valid(Record::Line { .. })));
+        })?;
+    }
+    assert_eq!(records, u64::from(processes * RECORDS_AT_ONCE), "every record is read back");
+    println!("processes\t{processes}\t{seconds}\t0\t{}", records * 32);
+    Ok(())
+}
+
+/// Records, and prints the processor time that it took.
+fn record(run: &str) -> Result {
+    let start = processor_time();
+    let recorder = hitlog::Recorder::open(run)?;
+    let file = recorder.file("/src/module.py");
+    (1..=RECORDS_AT_ONCE).for_each(|line| recorder.line(file, line));
+    println!("{}", processor_time() - start);
     Ok(())
 }

@@ -7,6 +7,7 @@ mod bench;
 mod combine;
 mod compare;
 mod demo;
+mod growth;
 mod pythons;
 mod shell;
 mod signals;
@@ -65,6 +66,8 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
+        ("bench", ["growth"]) => growth::run(false),
+        ("bench", ["growth", "--short"]) => growth::run(true),
         ("bench", ["combine"]) => combine::run(false).map(drop),
         ("bench", ["combine", "--short"]) => combine::run(true).map(drop),
         ("bench", options) => bench::run_all(&pythons::choose(options)?),
