@@ -11,6 +11,7 @@ mod growth;
 mod pythons;
 mod shell;
 mod signals;
+mod speed;
 mod suite;
 mod test;
 mod venv;
@@ -29,10 +30,12 @@ Commands:
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
   compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
-  bench     Measure what recording costs jinja2's suite, beside coverage.py
+  bench     Measure speed: `bench append`, `peers`, `compaction`, `combine` (beside coverage combine) and
+            `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they
+            work. `bench python`: what recording costs jinja2's suite, beside coverage.py
   help      Print this
 
-Options of test, compare and bench:
+Options of test, compare and bench python:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
 
@@ -66,11 +69,11 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
-        ("bench", ["growth"]) => growth::run(false),
-        ("bench", ["growth", "--short"]) => growth::run(true),
-        ("bench", ["combine"]) => combine::run(false).map(drop),
-        ("bench", ["combine", "--short"]) => combine::run(true).map(drop),
-        ("bench", options) => bench::run_all(&pythons::choose(options)?),
+        ("bench", []) => speed::run_all(false),
+        ("bench", ["--short"]) => speed::run_all(true),
+        ("bench", ["python", options @ ..]) => bench::run_all(&pythons::choose(options)?),
+        ("bench", [part]) => speed::run_part(part, false),
+        ("bench", [part, "--short"]) => speed::run_part(part, true),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
     }
