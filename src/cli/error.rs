@@ -35,6 +35,11 @@ pub enum Error {
         /// Why; names the file.
         source: crate::compactor::Error,
     },
+    /// A report for the browser was not written.
+    Html {
+        /// Why; names the file.
+        source: Box<crate::html::Error>,
+    },
     /// A question has no answer.
     Query {
         /// Why; names the file.
@@ -62,6 +67,7 @@ impl fmt::Display for Error {
             Error::RunDirectory { source } => write!(f, "{source}"),
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
+            Error::Html { source } => write!(f, "{source}"),
             Error::Query { source } => write!(f, "{source}"),
         }
     }
@@ -72,6 +78,7 @@ impl std::error::Error for Error {
         match self {
             Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
             Error::Compactor { source } => Some(source),
+            Error::Html { source } => Some(source),
             Error::Query { source } => Some(source),
             _ => None,
         }

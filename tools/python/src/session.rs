@@ -220,7 +220,7 @@ fn generation() -> u32 {
 }
 
 /// Whether this process was forked since the last call of [`after_fork`], or of `Session::begin`.
-fn is_forked() -> bool {
+pub fn is_forked() -> bool {
     OF_THIS_PROCESS.get().is_some_and(|mark| mark.load(Ordering::Relaxed) == 0)
 }
 
@@ -341,6 +341,8 @@ impl Session {
 
     fn measured(&self, path: &[u8]) -> &'static MeasuredFile {
         let file = self.recorder.file(Path::new(OsStr::from_bytes(path)));
+        // An empty module has no line that could bring its name into the log.
+        self.recorder.mention(file);
         leaked(MeasuredFile {
             session: self.number(),
             recorder: Some((self.recorder.clone(), file)),
@@ -419,12 +421,14 @@ pub fn is_heat_by_context() -> bool {
 }
 
 /// In a forked child: only the forking thread is left, as the first one. Its own context becomes that
-/// of the process, as the context of a first thread is.
-pub fn after_fork() {
+/// of the process, as the context of a first thread is. `is_counted`: it gets a log in any case.
+pub fn after_fork(is_counted: bool) {
     mark_process();
     OWN_CONTEXTS.store(u32::from(OWN_GENERATION.get() != 0), Ordering::Relaxed);
     if let Some(session) = current() {
-        session.recorder.begin();
+        if is_counted {
+            session.recorder.begin();
+        }
         if let Some(own) = session.switch_own_context(None) {
             session.switch_context(&own);
         }

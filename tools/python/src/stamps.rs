@@ -6,10 +6,8 @@
 //!
 //! Each context has a generation of its own, so that a switch of contexts costs one addition, however
 //! many lines there are. The stamps lie in memory that a forked child finds zeroed: it sees every line
-//! as unseen, also after a raw `fork` that Python knows nothing of. (On CPython 3.12 and later such a child
-//! reports what its parent had disabled only from its first line on that was not: one that runs nothing
-//! but disabled lines shows none.) Generations begin again after 2^27
-//! switches; a line would have to be last seen exactly that long ago to be missed.
+//! as unseen, also after a raw `fork` that Python knows nothing of. (`interpreter::forks` arms again what its
+//! parent had disabled, on CPython 3.12 and later.) Generations begin again after 2^27 switches; a line would have to be last seen exactly that long ago to be missed.
 
 #[cfg(Py_3_12)]
 use std::collections::BTreeMap;

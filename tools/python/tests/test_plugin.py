@@ -2,109 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from conftest import clean_environment
-
-HELPERS = """
-def helper(n):
-    return n + 1
-
-def at_setup():
-    return 1
-
-def at_teardown():
-    return 2
-"""
-
-TESTS = """
-import os, signal, subprocess, sys
-import pytest
-import helpers
-
-@pytest.fixture
-def resource():
-    helpers.at_setup()
-    yield 1
-    helpers.at_teardown()
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_param(n):
-    assert helpers.helper(n) == n + 1
-
-class TestClass:
-    def test_resource(self, resource):
-        assert resource == 1
-
-def test_child():
-    subprocess.run([sys.executable, "-c", "import helpers; helpers.helper(1)"], check=True)
-
-def test_last():
-    pass
-"""
-
-Context = str
-
-
-@dataclass
-class Suite:
-    """A folder with tests, and what a recorded run of them left."""
-
-    folder: Path
-
-    def write(self, **files: str) -> None:
-        for name, text in files.items():
-            (self.folder / f"{name}.py").write_text(text)
-
-    def pytest(self, *arguments: str, status: int = 0, **more: str) -> str:
-        return self.run("-m", "pytest", "-p", "no:cacheprovider", *arguments, status=status, **more)
-
-    def run(self, *arguments: str, status: int = 0, **more: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=clean_environment(HITLOG_DEBUG="1", **more),
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=120,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def query(self, sql: str, file: str = "hitlog.db") -> list[tuple[object, ...]]:
-        connection = sqlite3.connect(f"file:{self.folder / file}?mode=ro", uri=True)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
-
-    def contexts(self, name: str, line: int) -> set[str]:
-        """The contexts in which a line ran."""
-        path = str(self.folder / name)
-        rows = self.query(f"select context from hitlog_line where path = '{path}' and line = {line}")
-        return {str(row[0]) for row in rows}
-
-
-@pytest.fixture
-def suite(tmp_path: Path) -> Suite:
-    suite = Suite(tmp_path.resolve())
-    suite.write(helpers=HELPERS, test_it=TESTS)
-    return suite
-
-
-def assert_contexts(suite: Suite) -> None:
-    params = {f"test_it.py::test_param[{n}]|run" for n in (1, 2)}
-    assert suite.contexts("helpers.py", 3) == params | {"test_it.py::test_child|run"}
-    assert suite.contexts("helpers.py", 6) == {"test_it.py::TestClass::test_resource|setup"}
-    assert suite.contexts("helpers.py", 9) == {"test_it.py::TestClass::test_resource|teardown"}
-    assert suite.contexts("test_it.py", 24) == {"test_it.py::test_last|run"}
-    assert suite.contexts("helpers.py", 2) == {"", "test_it.py::test_child|run"}
+from suites import Suite, assert_contexts
 
 
 @pytest.mark.parametrize(
@@ -184,10 +85,11 @@ def test_usage_errors_are_pytests(suite: Suite) -> None:
     ],
 )
 def test_a_result_is_kept_when_no_test_runs(suite: Suite, arguments: list[str], status: int) -> None:
-    (suite.folder / "hitlog.db").write_text("of an earlier run")
+    suite.pytest("--hitlog", "-k", "test_last")
+    earlier = (suite.folder / "hitlog.db").read_bytes()
     suite.pytest("--hitlog", *arguments, status=status)
-    assert (suite.folder / "hitlog.db").read_text() == "of an earlier run"
-    assert list((suite.folder / ".hitlog").glob("20*")) == []
+    assert (suite.folder / "hitlog.db").read_bytes() == earlier
+    assert len(list((suite.folder / ".hitlog").glob("20*"))) == 1
 
 
 def test_a_forked_child_that_comes_back_publishes_nothing(suite: Suite) -> None:

@@ -7,6 +7,7 @@
 //!   went, and which lines that means.
 //! * `loaded`: the code that was there before the recording began.
 //! * `audit`: the interpreter tells of code that is about to run, and of `exec`.
+//! * `forks`: children of which nobody tells us.
 //! * `ends`: the exit status, and ends that skip the interpreter's own.
 //! * `builtin`: functions that the interpreter calls without a detour.
 //!
@@ -20,6 +21,7 @@ mod code;
 mod ends;
 #[cfg(Py_3_12)]
 mod events;
+mod forks;
 #[cfg(not(Py_3_12))]
 mod frame;
 #[cfg(Py_3_12)]
@@ -32,7 +34,7 @@ mod loaded;
 mod monitoring;
 #[cfg(Py_3_12)]
 mod origins;
-mod packages;
+pub mod packages;
 #[cfg(not(Py_3_12))]
 mod thread_state;
 #[cfg(not(Py_3_12))]
@@ -68,6 +70,7 @@ fn try_start(py: Python<'_>, session: &'static Session) -> PyResult<()> {
     code::prepare()?;
     core::start(py, session)?;
     ends::install(py)?;
+    forks::install();
     audit::install(py)
 }
 
@@ -90,7 +93,7 @@ pub fn context_switched(py: Python<'_>, session: &'static Session) {
 
 /// To be called in a forked child.
 pub fn after_fork(py: Python<'_>) {
-    session::after_fork();
+    session::after_fork(!forks::is_before_exec());
     tell(core::report_all(py));
 }
 
