@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what recording costs jinja2's suite, beside coverage.py on the same suite.
+//! `cargo xtask bench python`: what recording costs jinja2's suite, beside coverage.py on the same suite.
 //!
 //! Each way runs in turn, round after round, so that a busy machine hurts all alike; the minimum counts.
 //! The time is that of the whole command, with start-up, compaction and saving.

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `compare`, `bench`.
+//! The developer's commands: `cargo xtask demo`, `test`, `promises`, `soak`, `compare`, `bench`.
 //!
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
@@ -8,9 +8,11 @@ mod combine;
 mod compare;
 mod demo;
 mod growth;
+mod promises;
 mod pythons;
 mod shell;
 mod signals;
+mod soak;
 mod speed;
 mod suite;
 mod test;
@@ -29,6 +31,9 @@ Commands:
   demo      Record jinja2's test suite under `pytest -n 4`, kill one worker in the middle, and show the
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
+  promises  Run what the README's table of promises names, and say line by line what is shown
+  soak      Kills, power losses, forks, damaged logs and hostile ones at the figures of the failure model,
+            again and again with other seeds
   compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
   bench     Measure speed: `bench append`, `peers`, `compaction`, `combine` (beside coverage combine) and
             `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they
@@ -39,6 +44,11 @@ Options of test, compare and bench python:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
 
+Options of soak:
+  --minutes N         begin no round after so long [default: 10]
+  --seed N            the seed of the first round [default: the time]
+  --once              a single round
+
 Pythons are looked for in $HITLOG_PYTHONS (paths of interpreters, separated by colons), on PATH and
 among pyenv's. All that is downloaded or built lies under target/ and is used again.
 
@@ -46,6 +56,9 @@ Examples:
   cargo xtask demo
   cargo xtask test
   cargo xtask test --python 3.12
+  cargo xtask promises
+  cargo xtask soak --minutes 60
+  cargo xtask soak --once --seed 7
   HITLOG_PYTHONS=/opt/python3.15/bin/python cargo xtask compare --all-pythons
 ";
 
@@ -69,6 +82,8 @@ fn dispatch(args: &[&str]) -> Result {
     match (args[0], &args[1..]) {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
+        ("promises", []) => promises::run_all(),
+        ("soak", options) => soak::run_all(options),
         ("bench", []) => speed::run_all(false),
         ("bench", ["--short"]) => speed::run_all(true),
         ("bench", ["python", options @ ..]) => bench::run_all(&pythons::choose(options)?),
