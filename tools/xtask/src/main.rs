@@ -3,7 +3,7 @@
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
 
-mod bench;
+mod bench_python;
 mod combine;
 mod compare;
 mod demo;
@@ -34,10 +34,12 @@ Commands:
   promises  Run what the README's table of promises names, and say line by line what is shown
   soak      Kills, power losses, forks, damaged logs and hostile ones at the figures of the failure model,
             again and again with other seeds
-  compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
+  compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
   bench     Measure speed: `bench append`, `peers`, `compaction`, `combine` (beside coverage combine) and
-            `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they
-            work. `bench python`: what recording costs jinja2's suite, beside coverage.py
+            `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they work
+  bench python
+            Measure what recording costs two real suites and some small loops, beside coverage.py and
+            slipcover; `bench python --short` only shows that it works
   help      Print this
 
 Options of test, compare and bench python:
@@ -86,7 +88,8 @@ fn dispatch(args: &[&str]) -> Result {
         ("soak", options) => soak::run_all(options),
         ("bench", []) => speed::run_all(false),
         ("bench", ["--short"]) => speed::run_all(true),
-        ("bench", ["python", options @ ..]) => bench::run_all(&pythons::choose(options)?),
+        ("bench", ["python", "--short"]) => bench_python::run_all(&[pythons::usual()?], true),
+        ("bench", ["python", options @ ..]) => bench_python::run_all(&pythons::choose(options)?, false),
         ("bench", [part]) => speed::run_part(part, false),
         ("bench", [part, "--short"]) => speed::run_part(part, true),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
