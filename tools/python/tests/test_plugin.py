@@ -220,9 +220,10 @@ def test_a_worker_that_ends_early_loses_nothing(suite: Suite, end: str, state: s
     if state == "cut":
         last = suite.query("select last_context from hitlog_log where state = 'cut'")
         assert last == [("test_it.py::test_killed|run",)]
-        assert "test_it.py::test_killed" in output
+        name = "SIG" + end.rpartition("SIG")[2].rstrip(")")
+        assert f"1 cut short (gw0, {name}, in test_it.py::test_killed)" in output
     else:
-        assert (3,) in suite.query("select exit_code from hitlog_log")
+        assert ("gw0", 3) in suite.query("select name, exit_code from hitlog_log")
 
 
 def test_a_killed_run_can_be_compacted_later(suite: Suite) -> None:
