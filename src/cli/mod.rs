@@ -5,6 +5,7 @@
 //! 2 not done. Only `run` differs: it ends as the command that it ran.
 
 pub mod check;
+mod clean;
 mod command;
 mod compact;
 mod completions;
@@ -12,6 +13,8 @@ mod diff;
 pub mod dump;
 mod error;
 mod html;
+mod merge;
+mod old_runs;
 mod run;
 mod show;
 mod what;
@@ -69,6 +72,8 @@ enum Verb {
     What(what::Arguments),
     Show(show::Arguments),
     Diff(diff::Arguments),
+    Merge(merge::Arguments),
+    Clean(clean::Arguments),
     Check(check::Arguments),
     Dump(dump::Arguments),
     Html(html::Arguments),
@@ -96,6 +101,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::What(arguments) => what::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
+        Verb::Merge(arguments) => merge::run(&arguments),
+        Verb::Clean(arguments) => clean::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
         Verb::Html(arguments) => html::run(&arguments),
