@@ -40,4 +40,7 @@ pub mod reader;
 pub mod compactor;
 
 #[cfg(feature = "cli")]
+pub mod query;
+
+#[cfg(feature = "cli")]
 pub mod cli;

@@ -10,6 +10,7 @@
 //!     run.json               what is recorded, written before the first log
 //!     config.json            which files are measured, written by the first process
 //!     command.json           how the command of `hitlog run` ended
+//!     tests.json             how pytest's tests ended, and what else they depend on
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -35,6 +36,9 @@ pub const RUN_FILE: &str = "run.json";
 
 /// The file in a run directory that says how the command of `hitlog run` ended.
 pub const COMMAND_FILE: &str = "command.json";
+
+/// The file in a run directory that says how pytest's tests ended, and what else they depend on.
+pub const TESTS_FILE: &str = "tests.json";
 
 /// Random names tried before giving up. One second has 65,536 of them, so this many collisions in a
 /// row mean that something other than chance is wrong.

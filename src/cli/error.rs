@@ -35,6 +35,11 @@ pub enum Error {
         /// Why; names the file.
         source: crate::compactor::Error,
     },
+    /// It cannot be told which tests are affected.
+    Affected {
+        /// Why; names the file.
+        source: crate::query::affected::Error,
+    },
 }
 
 impl Error {
@@ -57,6 +62,7 @@ impl fmt::Display for Error {
             Error::RunDirectory { source } => write!(f, "{source}"),
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
+            Error::Affected { source } => write!(f, "{source}"),
         }
     }
 }
@@ -66,6 +72,7 @@ impl std::error::Error for Error {
         match self {
             Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
             Error::Compactor { source } => Some(source),
+            Error::Affected { source } => Some(source),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 //! but damage or loss was found (`check`, `compact --strict`), 2 not done. Only `run` differs: it ends
 //! as the command that it ran.
 
+mod affected;
 pub mod check;
 mod command;
 mod compact;
@@ -54,6 +55,7 @@ enum Verb {
     Run(run::Arguments),
     Compact(compact::Arguments),
     Check(check::Arguments),
+    Affected(affected::Arguments),
     Dump(dump::Arguments),
     Completions(completions::Arguments),
 }
@@ -76,6 +78,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Compact(arguments) => compact::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
+        Verb::Affected(arguments) => affected::run(&arguments),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
         Verb::Completions(arguments) => completions::run(&arguments),
     };

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::format::FILE_EXTENSION;
-use crate::run_directory::{self, COMMAND_FILE, RUN_FILE, RUNS_FOLDER};
+use crate::run_directory::{self, COMMAND_FILE, RUN_FILE, RUNS_FOLDER, TESTS_FILE};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -10,8 +10,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Largest run.json or command.json that is read, in bytes: a long command line fits many times.
-const JSON_BYTES_MAX: u64 = 8 << 20;
+/// Largest JSON file of a run that is read, in bytes: a hundred thousand tests with long names fit.
+const JSON_BYTES_MAX: u64 = 64 << 20;
 
 /// A log to be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,16 @@ struct Run {
     branch: bool,
 }
 
+/// What pytest wrote about the tests of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Tests {
+    /// How each test ended, in pytest's words.
+    pub(super) outcomes: BTreeMap<String, String>,
+    /// What else the tests depend on; see `query::affected`.
+    pub(super) surroundings: serde_json::Value,
+}
+
 /// Everything that the inputs lead to.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
@@ -48,6 +58,8 @@ pub(super) struct Inputs {
     pub(super) logs: Vec<LogPath>,
     /// How the commands of these runs ended.
     pub(super) commands: Vec<Command>,
+    /// What pytest wrote about its tests, in these runs.
+    pub(super) tests: Vec<Tests>,
     /// Whether one of these runs was to record branches.
     pub(super) branch: bool,
     /// What was passed over.
@@ -153,6 +165,7 @@ fn read_run(folder: &Path, found: &mut Inputs) {
         found.branch |= run.branch;
     }
     found.commands.extend(read_json(&folder.join(COMMAND_FILE), &mut found.notes));
+    found.tests.extend(read_json(&folder.join(TESTS_FILE), &mut found.notes));
 }
 
 fn read_json<T: for<'json> Deserialize<'json>>(path: &Path, notes: &mut Vec<String>) -> Option<T> {

@@ -27,9 +27,12 @@ mod report;
 mod rows;
 mod scan;
 mod schema;
+mod source;
 pub(crate) mod wording;
 
 pub use error::Error;
+#[cfg(feature = "cli")]
+pub(crate) use source::sha256;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;
@@ -193,7 +196,9 @@ fn write(
     let distinct = rows.finish().map_err(failed)?;
     let (logs, processes) = logs::describe(merged, &inputs.commands);
     logs::write(&connection, merged, &logs).map_err(failed)?;
-    logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
+    let states = logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
+    source::write(&connection, &merged.files.texts, &states).map_err(failed)?;
+    logs::write_tests(&connection, &inputs.tests).map_err(failed)?;
     if let Some(finding) = database::finish(connection, output.temporary()).map_err(failed)? {
         return Err(Error::Inconsistent { path: options.output.clone(), finding });
     }
