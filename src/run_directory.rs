@@ -11,6 +11,8 @@
 //!     config.json            which files are measured, written by the first process
 //!     command.json           how the command of `hitlog run` ended
 //!     tests.json             how pytest's tests ended, and what else they depend on
+//!     process-4712.json      what its starter knows of a process: its name there, how it ended
+//!     notes-4712.txt         what a process could not record, a sentence on each line
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -39,6 +41,12 @@ pub const COMMAND_FILE: &str = "command.json";
 
 /// The file in a run directory that says how pytest's tests ended, and what else they depend on.
 pub const TESTS_FILE: &str = "tests.json";
+/// How the file begins in which whoever started a process says what it is called and how it ended.
+/// `process-4712.json` has the keys of [`COMMAND_FILE`] and `name`.
+pub const PROCESS_FILE_PREFIX: &str = "process-";
+
+/// How the file begins in which a process says what it could not record: `notes-4712.txt`.
+pub const NOTES_FILE_PREFIX: &str = "notes-";
 
 /// Random names tried before giving up. One second has 65,536 of them, so this many collisions in a
 /// row mean that something other than chance is wrong.

@@ -23,6 +23,7 @@ Examples:
   hitlog run -- pytest -n 8                     tests by name, from all workers
   hitlog run --source src -- pytest             only files under src
   hitlog run --context nightly -o nightly.db -- python -m shop
+  hitlog run --test-contexts -- python -m unittest
   hitlog run -- sh -c 'make test'               whatever Python it starts is recorded
   hitlog run -- python tools/report.py; echo $?
 
@@ -59,6 +60,10 @@ pub(super) struct Arguments {
     /// The context in which the command starts
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+
+    /// Give each test of unittest its own context (pytest's tests have one anyway)
+    #[arg(long)]
+    test_contexts: bool,
 
     /// The command to record, with its arguments
     #[arg(
@@ -109,6 +114,7 @@ fn make_run(arguments: &Arguments) -> Result<PathBuf, Error> {
         "branch": arguments.branch,
         "source": sources.collect::<Result<Vec<_>, _>>()?,
         "context": arguments.context,
+        "test_contexts": arguments.test_contexts,
     });
     let run = run_directory::create(&arguments.dir);
     run.and_then(|run| write_json(&run.join(RUN_FILE), &run_file).map(|()| run))

@@ -2,7 +2,9 @@
 
 use super::Error;
 use crate::format::FILE_EXTENSION;
-use crate::run_directory::{self, COMMAND_FILE, RUN_FILE, RUNS_FOLDER, TESTS_FILE};
+use crate::run_directory::{
+    self, COMMAND_FILE, NOTES_FILE_PREFIX, PROCESS_FILE_PREFIX, RUN_FILE, RUNS_FOLDER, TESTS_FILE,
+};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -10,8 +12,11 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Largest JSON file of a run that is read, in bytes: a hundred thousand tests with long names fit.
-const JSON_BYTES_MAX: u64 = 64 << 20;
+/// What is read of a file that is no log, in bytes: the names of a hundred thousand tests fit.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// Files on single processes that are read of one run: a computer has no more processes than that.
+const PROCESS_FILES_MAX: usize = 1 << 16;
 
 /// A log to be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +29,7 @@ pub(super) struct LogPath {
     pub(super) is_named: bool,
 }
 
-/// What `hitlog run` wrote about the process that it started. The record of how the command ended.
+/// What whoever started a process wrote about it: `hitlog run` about its command, pytest about its workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Command {
@@ -32,6 +37,8 @@ pub(super) struct Command {
     pub(super) process_start_ticks: u64,
     pub(super) exit_code: Option<i64>,
     pub(super) signal: Option<i32>,
+    /// What it is called, as `gw3`.
+    pub(super) name: Option<String>,
 }
 
 /// What `hitlog run` wrote before the command began, as far as it matters here.
@@ -56,12 +63,14 @@ pub(super) struct Tests {
 pub(super) struct Inputs {
     /// Sorted, each file once.
     pub(super) logs: Vec<LogPath>,
-    /// How the commands of these runs ended.
+    /// What is known of processes of these runs beside their logs.
     pub(super) commands: Vec<Command>,
     /// What pytest wrote about its tests, in these runs.
     pub(super) tests: Vec<Tests>,
     /// Whether one of these runs was to record branches.
     pub(super) branch: bool,
+    /// What processes could not record, as sentences, and who said each.
+    pub(super) told: BTreeMap<String, BTreeSet<u32>>,
     /// What was passed over.
     pub(super) notes: Vec<String>,
 }
@@ -166,17 +175,49 @@ fn read_run(folder: &Path, found: &mut Inputs) {
     }
     found.commands.extend(read_json(&folder.join(COMMAND_FILE), &mut found.notes));
     found.tests.extend(read_json(&folder.join(TESTS_FILE), &mut found.notes));
+    for name in names_in(folder) {
+        if name.starts_with(PROCESS_FILE_PREFIX) && name.ends_with(".json") {
+            found.commands.extend(read_json(&folder.join(name), &mut found.notes));
+        } else if let Some(pid) = name.strip_prefix(NOTES_FILE_PREFIX) {
+            let pid = pid.strip_suffix(".txt").and_then(|pid| pid.parse().ok());
+            read_notes(&folder.join(&name), pid, &mut found.told);
+        }
+    }
+}
+
+/// The names of the files on single processes in `folder`, sorted.
+fn names_in(folder: &Path) -> Vec<String> {
+    let is_one =
+        |name: &String| name.starts_with(PROCESS_FILE_PREFIX) || name.starts_with(NOTES_FILE_PREFIX);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_one);
+    let mut names: Vec<String> = names.take(PROCESS_FILES_MAX).collect();
+    names.sort();
+    names
+}
+
+/// Adds the sentences of process `pid`, who may have been killed while it wrote the last one.
+fn read_notes(path: &Path, pid: Option<u32>, told: &mut BTreeMap<String, BTreeSet<u32>>) {
+    let (Some(pid), Ok(bytes)) = (pid, read_file(path)) else { return };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    for sentence in text.lines().filter(|sentence| !sentence.is_empty()) {
+        told.entry(sentence.to_owned()).or_default().insert(pid);
+    }
+}
+
+/// The beginning of a file, which must not be a symbolic link.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    file.take(BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
 }
 
 fn read_json<T: for<'json> Deserialize<'json>>(path: &Path, notes: &mut Vec<String>) -> Option<T> {
-    let mut bytes = Vec::new();
-    let opened =
-        fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    let read = opened.and_then(|file| file.take(JSON_BYTES_MAX).read_to_end(&mut bytes));
-    let parsed = match read {
+    let parsed = match read_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => Err(error.to_string()),
-        Ok(_) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
     };
     parsed.map_err(|error| notes.push(format!("{}: not understood ({error})", path.display()))).ok()
 }
@@ -204,13 +245,21 @@ mod tests {
             r#"{"pid": 7, "process_start_ticks": 8, "exit_code": null, "signal": 9}"#,
         )
         .unwrap();
+        fs::write(at("process-9.json"), r#"{"pid": 9, "name": "gw1"}"#).unwrap();
+        fs::write(at("notes-9.txt"), "same\nother\n").unwrap();
+        fs::write(at("notes-10.txt"), "same\n").unwrap();
         fs::create_dir(at("deeper.hitlog")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", at("link.hitlog")).unwrap();
         let found = discover(&[run.path().to_path_buf()]).unwrap();
         assert_eq!(names(&found), ["1-a.hitlog", "2-b.hitlog"]);
         assert!(found.branch);
-        let command = Command { pid: 7, process_start_ticks: 8, exit_code: None, signal: Some(9) };
-        assert_eq!(found.commands, [command]);
+        let command = Command { pid: 7, process_start_ticks: 8, signal: Some(9), ..Command::default() };
+        let worker = Command { pid: 9, name: Some("gw1".into()), ..Command::default() };
+        assert_eq!(found.commands, [command, worker]);
+        assert_eq!(
+            found.told.into_iter().collect::<Vec<_>>(),
+            [("other".to_owned(), BTreeSet::from([9])), ("same".to_owned(), BTreeSet::from([9, 10])),]
+        );
         assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
         assert!(found.notes[0].ends_with("deeper.hitlog: a directory, passed over"));
         assert!(found.notes[1].ends_with("link.hitlog: a symbolic link, passed over"));

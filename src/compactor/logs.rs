@@ -60,7 +60,8 @@ pub(super) fn describe(merged: &Merged, commands: &[Command]) -> (Vec<LogReport>
         if let Some(process) = process_of(command, &processes, logs) {
             let report = &mut reports[process.last()];
             report.exit_code = command.exit_code.or(report.exit_code);
-            report.signal = command.signal;
+            report.signal = command.signal.or(report.signal);
+            report.name = command.name.clone().or_else(|| report.name.take());
         }
     }
     let mut all = Processes { started: processes.len() as u64, ..Processes::default() };
@@ -82,6 +83,7 @@ pub(super) fn describe(merged: &Merged, commands: &[Command]) -> (Vec<LogReport>
 fn not_ended(report: &LogReport, state: State) -> NotEnded {
     NotEnded {
         pid: report.pid,
+        name: report.name.clone(),
         state: state.as_str(),
         signal: report.signal,
         context: report.last_context.clone(),
@@ -125,6 +127,7 @@ fn report_of(log: &Log, ids: &Ids, contexts: &[String]) -> LogReport {
         state: log.state().as_str(),
         exit_code: end.and_then(|end| end.exit_code).map(i64::from),
         signal: None,
+        name: None,
         last_context: last_context.map(|id| contexts[id as usize - 1].clone()),
         records: log.contents.records(&log.counts),
         damaged: log.counts.damaged,
@@ -188,7 +191,7 @@ pub(super) fn write_tests(connection: &Connection, runs: &[Tests]) -> Result<()>
 }
 
 fn write_log(connection: &Connection, report: &LogReport) -> Result<()> {
-    let sql = "insert into hitlog_log values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    let sql = "insert into hitlog_log values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
     let argv = serde_json::Value::from(report.argv.clone()).to_string();
     let row = params![
         report.log_id,
@@ -209,6 +212,7 @@ fn write_log(connection: &Connection, report: &LogReport) -> Result<()> {
         saturating(report.lost),
         report.first_log_id,
         report.segment,
+        report.name,
     ];
     connection.prepare_cached(sql)?.execute(row).map(|_| ())
 }

@@ -41,12 +41,16 @@ use merge::Merged;
 use publish::Output;
 use rows::{Distinct, HitRows};
 use scan::Log;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Memory that hits may take if nothing else is said, in bytes.
 const MEMORY_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// How many processes are named that said the same.
+const SPEAKERS_MAX: usize = 3;
 
 /// What to compact into, and how.
 #[derive(Clone, Debug)]
@@ -184,7 +188,7 @@ fn write(
     let arcs = hits(|log| log.contents.arcs);
     let has_arcs = arcs > 0 || inputs.branch;
     let is_empty = arcs == 0 && hits(|log| log.contents.lines) == 0;
-    let mut notes = inputs.notes;
+    let (mut notes, told) = (inputs.notes, inputs.told);
 
     let connection = database::create(output.temporary()).map_err(failed)?;
     // Without hits it is open which kind of data others may be combined with.
@@ -203,6 +207,7 @@ fn write(
         return Err(Error::Inconsistent { path: options.output.clone(), finding });
     }
     notes.extend(notes_on(merged));
+    notes.extend(notes_of_processes(told, &logs));
     let report = Report { logs, processes, has_arcs, notes, ..Report::default() };
     Ok(with_totals(report, merged, distinct, merged.count_unnamed()?, &options.output))
 }
@@ -271,6 +276,29 @@ fn notes_on(merged: &Merged) -> Vec<String> {
         }
     }
     notes
+}
+
+/// What processes said that they could not record, each sentence once, behind the names of those who said
+/// it.
+fn notes_of_processes(
+    mut told: BTreeMap<String, BTreeSet<u32>>,
+    logs: &[LogReport],
+) -> impl Iterator<Item = String> {
+    for (log, pid) in logs.iter().filter(|log| log.lost > 0).filter_map(|log| Some((log, log.pid?))) {
+        let lost = wording::counted(log.lost, "record");
+        let sentence = format!("{lost} could not be written (disk full, no permission, or limits.rs)");
+        told.entry(sentence).or_default().insert(pid);
+    }
+    let names: BTreeMap<u32, String> =
+        logs.iter().filter_map(|log| Some((log.pid?, log.name.clone()?))).collect();
+    told.into_iter().map(move |(sentence, pids)| {
+        let who = |pid: &u32| names.get(pid).cloned().unwrap_or_else(|| format!("pid {pid}"));
+        let mut who_said: Vec<String> = pids.iter().take(SPEAKERS_MAX).map(who).collect();
+        if pids.len() > SPEAKERS_MAX {
+            who_said.push(format!("{} more", pids.len() - SPEAKERS_MAX));
+        }
+        format!("{}: {sentence}", who_said.join(", "))
+    })
 }
 
 /// Whether somebody holds the lock of `log`, on whatever machine: a writer that this system's processes say

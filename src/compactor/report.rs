@@ -23,7 +23,7 @@ pub struct Report {
     pub unreadable: Vec<Unreadable>,
     /// Contexts, without the empty one.
     pub contexts: u64,
-    /// Files that were recorded.
+    /// Files that were recorded, or found where everything is to be measured.
     pub files: u64,
     /// Different lines of files that ran.
     pub lines: u64,
@@ -75,6 +75,8 @@ pub struct Processes {
 pub struct NotEnded {
     /// Its process id, if known.
     pub pid: Option<u32>,
+    /// What whoever started it calls it, if that is known: `gw3`.
+    pub name: Option<String>,
     /// `cut` or `running`.
     pub state: &'static str,
     /// The signal that ended it, if known.
@@ -115,6 +117,8 @@ pub struct LogReport {
     pub exit_code: Option<i64>,
     /// The signal that ended the process, if known.
     pub signal: Option<i32>,
+    /// What whoever started the process calls it, if that is known: `gw3`, a worker of pytest-xdist.
+    pub name: Option<String>,
     /// The context that was open at the end.
     pub last_context: Option<String>,
     /// Valid records.
@@ -217,16 +221,21 @@ impl Display for Processes {
 
 impl Display for NotEnded {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "pid {pid}")?,
-            None => write!(f, "pid not known")?,
+        match (&self.name, self.pid) {
+            (Some(name), _) => write!(f, "{}", name.replace(char::is_control, " "))?,
+            (None, Some(pid)) => write!(f, "pid {pid}")?,
+            (None, None) => write!(f, "pid not known")?,
         }
         if let Some(number) = self.signal {
             write!(f, ", {}", signal(number))?;
         }
         match self.context.as_deref() {
             None | Some("") => Ok(()),
-            Some(context) => write!(f, ", in {}", context.replace(char::is_control, " ")),
+            Some(context) => {
+                // A test is known by its name; that its own phase ran goes without saying.
+                let test = context.strip_suffix("|run").unwrap_or(context);
+                write!(f, ", in {}", test.replace(char::is_control, " "))
+            }
         }
     }
 }
@@ -249,6 +258,7 @@ mod tests {
     fn report() -> Report {
         let killed = NotEnded {
             pid: Some(4711),
+            name: Some("gw3".into()),
             state: "cut",
             signal: Some(libc::SIGKILL),
             context: Some("tests/test_pool.py::test_oom|run".into()),
@@ -269,7 +279,7 @@ mod tests {
     #[test]
     fn the_summary_of_a_run() {
         let expected = "\
-9 processes: 8 ended clean, 1 cut short (pid 4711, SIGKILL, in tests/test_pool.py::test_oom|run)
+9 processes: 8 ended clean, 1 cut short (gw3, SIGKILL, in tests/test_pool.py::test_oom)
 5,012 contexts  412 files  38,114 lines  1,203,551 records  0 lost  0 damaged
 compacted in 0.4 s -> hitlog.db (6.1 MB)   coverage report --data-file=hitlog.db
 ";
@@ -304,6 +314,7 @@ compacted in 0.4 s -> it's mine.db (6.1 MB)   coverage report --data-file='it'\\
     }
 
     fn running(pid: u32) -> NotEnded {
-        NotEnded { pid: Some(pid), state: "running", signal: None, context: Some(String::new()) }
+        let context = Some(String::new());
+        NotEnded { pid: Some(pid), name: None, state: "running", signal: None, context }
     }
 }

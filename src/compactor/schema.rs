@@ -5,7 +5,8 @@
 //!
 //! * `hitlog_log`: one row for each log. `started_at` and `ended_at` are ISO 8601 in UTC; `argv` is a
 //!   JSON array; `state` is `clean`, `cut` or `running`; `exit_code` and `signal` are NULL where not known;
-//!   logs with the same `first_log_id` are segments of one process, in the order of `segment`.
+//!   logs with the same `first_log_id` are segments of one process, in the order of `segment`; `name` is
+//!   what pytest-xdist calls a worker (`gw3`), and stands in the last segment, as exit code and signal.
 //! * `hitlog_context`: one row for each time that a thread spent in a context. `duration_ns` is NULL if
 //!   the context had not ended when the log did.
 //! * `hitlog_sample`: measurements. `time_ns` is in nanoseconds since 1970 UTC; a value of 2^63 or more is
@@ -49,7 +50,7 @@ create table hitlog_log (
     host text, pid integer, ppid integer, argv text,
     started_at text, ended_at text, state text, exit_code integer, signal integer, last_context text,
     records integer, damaged integer, lost integer,
-    first_log_id text, segment integer) without rowid;
+    first_log_id text, segment integer, name text) without rowid;
 create table hitlog_context (context_id integer, log_id text, started_at text, duration_ns integer);
 create table hitlog_sample (log_id text, name text, context_id integer, time_ns integer, value integer);
 create table hitlog_file (file_id integer primary key, size integer, mtime_ns integer);

@@ -120,6 +120,20 @@ impl Recorder {
         FileId(self.intern(NameSpace::File, path.as_ref().as_os_str().as_bytes()))
     }
 
+    /// Takes `file` down, even if nothing of it ever runs: what is to be measured and is never used
+    /// shows so, and an empty file has no line that could.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let recorder = hitlog::Recorder::open(directory.path().join("run")).unwrap();
+    /// recorder.mention(recorder.file("src/never_used.rs"));
+    /// ```
+    pub fn mention(&self, file: FileId) {
+        if thread::with(self.shared(), |thread| thread.mention(file.0)).is_none() {
+            self.shared().lose_without_process();
+        }
+    }
+
     /// Line `line` (from 1) of `file` ran. 4 ns; 1 to 2 ns if this thread recorded it lately in this context.
     #[inline]
     pub fn line(&self, file: FileId, line: u32) {

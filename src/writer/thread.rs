@@ -168,6 +168,14 @@ impl Thread {
         }
     }
 
+    /// Writes the name of `file`, unless this thread's segment has it.
+    pub(super) fn mention(&self, file: u32) {
+        let Some(process) = self.process() else { return self.shared.lose() };
+        if !self.make_room(process, 1) || !self.write_name(process, NameSpace::File, file) {
+            self.shared.lose();
+        }
+    }
+
     /// This process's part, with this thread known to it.
     fn process(&self) -> Option<&Process> {
         let process = self.shared.process()?;

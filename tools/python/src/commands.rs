@@ -3,11 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use hitlog::compactor::{self, Options, Progress};
+use hitlog::compactor::{self, Options, Progress, Report};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-
-use crate::notes;
 
 /// Makes a directory for one run below `base` and returns its path. Raises OSError with a sentence.
 #[pyfunction]
@@ -16,19 +14,24 @@ pub fn create_run_directory(base: PathBuf) -> PyResult<OsString> {
     created.map(PathBuf::into_os_string).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 
-/// Compacts the run into `output` and returns the summary, with what this process has to tell of its
-/// own recording. Raises RuntimeError with a sentence.
+/// Raises RuntimeError with a sentence if no result can be written at `output`. Nothing is left there.
 #[pyfunction]
-pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyResult<String> {
+pub fn check_output(output: PathBuf) -> PyResult<()> {
+    compactor::check_output(&output).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// Compacts the run into `output`; returns the summary, and whether all processes ended by themselves and
+/// nothing of what they recorded is missing. Raises RuntimeError with a sentence.
+#[pyfunction]
+pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyResult<(String, bool)> {
     let options = Options::new(output);
     py.detach(|| compactor::compact(&[run_directory], &options, &Silent))
-        .map(|report| with_notes(report.to_string()))
+        .map(|report| (report.to_string(), is_smooth(&report)))
         .map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
-fn with_notes(summary: String) -> String {
-    let told = notes::take().into_iter().map(|note| format!("\nnote: {note}"));
-    summary.trim_end().to_owned() + &told.collect::<String>()
+fn is_smooth(report: &Report) -> bool {
+    report.is_whole() && report.processes.not_ended.is_empty() && report.notes.is_empty()
 }
 
 /// Runs the command `hitlog` with these arguments, its own name first, and returns its exit status.

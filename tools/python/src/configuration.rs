@@ -29,6 +29,8 @@ pub struct Configuration {
     pub omit: Vec<Vec<u8>>,
     /// The context of the whole run, in front of every other one.
     pub static_context: Vec<u8>,
+    /// Whether tests of unittest have a context each.
+    pub test_contexts: bool,
 }
 
 /// Where the configuration of the run in `run_directory` is.
@@ -55,7 +57,11 @@ pub fn read(run_directory: &Path) -> Result<Configuration, Error> {
         branch: run["branch"] == Value::Bool(true) || config["branch"] == Value::Bool(true),
         include: bytes("include")?,
         omit: bytes("omit")?,
-        static_context: run["context"].as_str().unwrap_or_default().as_bytes().to_vec(),
+        static_context: run["context"].as_str().map_or_else(
+            || one_byte_string(&path, &config["context"]),
+            |name| Ok(name.as_bytes().to_vec()),
+        )?,
+        test_contexts: run["test_contexts"] == Value::Bool(true),
     })
 }
 

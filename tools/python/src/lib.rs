@@ -50,10 +50,11 @@ use crate::session::Session;
 #[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
-    use super::commands::{compact, create_run_directory, main};
+    use super::commands::{check_output, compact, create_run_directory, main};
     #[pymodule_export]
     use super::{
-        after_fork, begin, end, has_configuration, is_main_thread, is_recording, sample, switch_context,
+        after_fork, begin, end, has_configuration, is_main_thread, is_recording, mention, sample,
+        switch_context,
     };
 }
 
@@ -64,26 +65,39 @@ fn has_configuration(run_directory: PathBuf) -> bool {
 }
 
 /// Begins to record this process into `run_directory`, in `context`; files below the directories
-/// `excluded` are not measured. Raises RuntimeError with a sentence if that cannot be.
+/// `excluded` are not measured. Returns whether the run wants a context for each test of unittest. Raises
+/// RuntimeError with a sentence if that cannot be.
 #[pyfunction]
 fn begin(
     py: Python<'_>,
     run_directory: PathBuf,
     context: &Bound<'_, PyAny>,
     excluded: Vec<PathBuf>,
-) -> PyResult<()> {
+) -> PyResult<bool> {
     if session::current().is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let excluded = excluded.iter().map(|path| configuration::path_bytes(path).to_vec()).collect();
     let context = context_bytes(context)?;
-    let session = configuration::read(&run_directory)
-        .and_then(|settings| Session::begin(&run_directory, &settings, excluded, &context))
-        .map_err(refusal)?;
+    let settings = configuration::read(&run_directory).map_err(refusal)?;
+    notes::write_into(&run_directory);
+    let session = Session::begin(&run_directory, &settings, excluded, &context).map_err(refusal)?;
     interpreter::start(py, session).map_err(|error| {
         session.end(None);
         refusal(Error::Interpreter { reason: error.value(py).to_string() })
-    })
+    })?;
+    Ok(settings.test_contexts)
+}
+
+/// Takes those of these files down that are measured, whether anything of them runs or not.
+#[pyfunction]
+fn mention(py: Python<'_>, paths: Vec<PathBuf>) {
+    let Some(session) = session::current() else { return };
+    let packages = &session.filter.source_packages;
+    for path in paths {
+        let name = configuration::path_bytes(&path);
+        session.file(name, |path| interpreter::packages::contain(py, packages, path));
+    }
 }
 
 fn refusal(error: Error) -> PyErr {

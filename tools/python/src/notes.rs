@@ -1,31 +1,54 @@
 //! What this process could not record although it is being recorded, in sentences.
 //!
-//! `HITLOG_DEBUG` shows each on standard error at once; a process that compacts its own run, as
-//! `pytest --hitlog` does, shows them with the summary. Each sentence is kept once.
+//! Each sentence is kept once and goes into a file of this process in the run directory, where the
+//! compactor finds it: whoever reads the summary of a run hears of it, whatever became of the process.
+//! `HITLOG_DEBUG` shows it on standard error at once.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+use hitlog::run_directory::NOTES_FILE_PREFIX;
 
-fn notes() -> MutexGuard<'static, Vec<String>> {
+/// The sentences of this process so far, and its run directory.
+struct Notes {
+    known: Vec<String>,
+    directory: Option<PathBuf>,
+}
+
+static NOTES: Mutex<Notes> = Mutex::new(Notes { known: Vec::new(), directory: None });
+
+fn notes() -> MutexGuard<'static, Notes> {
     NOTES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps `note`, unless it is known.
+/// From here on notes go into `run_directory`.
+pub fn write_into(run_directory: &Path) {
+    *notes() = Notes { known: Vec::new(), directory: Some(run_directory.to_owned()) };
+}
+
+/// Tells `note`, unless it was told before.
 pub fn tell(note: &str) {
     let mut notes = notes();
-    if notes.iter().any(|known| known == note) {
+    if notes.known.iter().any(|known| known == note) {
         return;
     }
-    notes.push(note.to_owned());
+    notes.known.push(note.to_owned());
+    if let Some(directory) = &notes.directory {
+        append(directory, note);
+    }
     if std::env::var_os("HITLOG_DEBUG").is_some_and(|value| !value.is_empty()) {
         // The program may have closed it.
         let _ = writeln!(std::io::stderr(), "hitlog: process {}: {note}", std::process::id());
     }
 }
 
-/// All notes since the last call.
-pub fn take() -> Vec<String> {
-    std::mem::take(&mut *notes())
+/// A note that cannot be written is worth no disturbance of the program.
+fn append(directory: &Path, note: &str) {
+    let path = directory.join(format!("{NOTES_FILE_PREFIX}{}.txt", std::process::id()));
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let line = note.replace(['\n', '\r'], " ") + "\n";
+    let _ = opened.and_then(|mut file| file.write_all(line.as_bytes()));
 }

@@ -311,6 +311,8 @@ impl Session {
 
     fn measured(&self, path: &[u8]) -> &'static MeasuredFile {
         let file = self.recorder.file(Path::new(OsStr::from_bytes(path)));
+        // An empty module has no line that could bring its name into the log.
+        self.recorder.mention(file);
         leaked(MeasuredFile {
             session: self.number(),
             recorder: Some((self.recorder.clone(), file)),

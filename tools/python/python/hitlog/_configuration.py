@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 # The settings of ours and of coverage.py's that say what is measured.
 _LISTS = ("source", "source_pkgs", "include", "omit")
+# All settings of [tool.hitlog].
+_OWN = (*_LISTS, "branch", "context")
 _Settings = dict[str, list[str]]
 # What coverage.py takes for yes.
 _YES = ("1", "yes", "true", "on")
 
 
-def publish(run_directory: str) -> None:
-    """Write config.json of the run, unless another process is faster. Raises OSError or ValueError."""
+def publish(run_directory: str) -> dict[str, Any]:
+    """Write config.json of the run, unless another process is faster, and return what it says.
+
+    Raises OSError or ValueError.
+    """
     run = _read_json(os.path.join(run_directory, "run.json"))
     configuration = resolve(run)
     final = os.path.join(run_directory, "config.json")
@@ -43,9 +48,10 @@ def publish(run_directory: str) -> None:
         pass
     finally:
         os.unlink(temporary)
+    return configuration
 
 
-def resolve(run: Mapping[str, Any]) -> dict[str, object]:
+def resolve(run: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the settings for ``run`` (the contents of run.json) into what the recorder reads."""
     here = _from_one_byte_text(run["cwd_bytes"]) if run.get("cwd_bytes") else run.get("cwd")
     directory = os.path.realpath(here or os.getcwd())
@@ -64,6 +70,7 @@ def resolve(run: Mapping[str, Any]) -> dict[str, object]:
     return {
         "version": 1,
         "branch": branch,
+        "context": one_byte_text("".join(settings["context"])),
         "directory": one_byte_text(directory),
         "source_directories": [one_byte_text(path) for path in directories],
         "source_packages": packages,
@@ -88,7 +95,13 @@ def _settings(directory: str) -> _Settings:
     project = _read_toml(path)
     tools = _table(path, project, "tool")
     if "hitlog" in tools:
-        return _from_table(path, "tool.hitlog", _table(path, tools, "hitlog"))
+        table = _table(path, tools, "hitlog")
+        for key in table:
+            if key not in _OWN:
+                raise ValueError(
+                    f"{path}: {key} is no setting of [tool.hitlog]; there are {', '.join(_OWN)}"
+                )
+        return _from_table(path, "tool.hitlog", table)
     chosen = os.environ.get("COVERAGE_RCFILE")
     if chosen:
         return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or _nothing()
@@ -100,7 +113,7 @@ def _settings(directory: str) -> _Settings:
 
 
 def _nothing() -> _Settings:
-    return {key: [] for key in (*_LISTS, "branch")}
+    return {key: [] for key in _OWN}
 
 
 def _from_file(path: str) -> _Settings | None:
@@ -152,6 +165,10 @@ def _from_table(path: str, name: str, table: Mapping[str, Any]) -> _Settings:
         settings[key] = [_substituted(text) for text in values if text.strip()]
     branch = str(table.get("branch", "")).strip().lower()
     settings["branch"] = [branch] if branch in _YES else []
+    context = table.get("context", "")
+    if not isinstance(context, str):
+        raise ValueError(f"{path}: context of [{name}] is not a string; correct the file")
+    settings["context"] = [_with_variables(context)] if context else []
     return settings
 
 
@@ -181,6 +198,10 @@ _VARIABLE = re.compile(
 
 
 def _substituted(text: str) -> str:
+    return os.path.expanduser(_with_variables(text.strip()))
+
+
+def _with_variables(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match["dollar"]:
             return "$"
@@ -189,7 +210,17 @@ def _substituted(text: str) -> str:
             raise ValueError(f"the configuration needs the environment variable {name}; set it")
         return os.environ.get(name, match["default"] or "")
 
-    return os.path.expanduser(_VARIABLE.sub(value, text.strip()))
+    return _VARIABLE.sub(value, text)
+
+
+def source_directories(configuration: Mapping[str, Any]) -> list[str]:
+    """The directories and files that a resolved configuration wants to be measured."""
+    return [_from_one_byte_text(text) for text in configuration.get("source_directories", [])]
+
+
+def source_packages(configuration: Mapping[str, Any]) -> list[str]:
+    """The packages that a resolved configuration wants to be measured."""
+    return list(configuration.get("source_packages", []))
 
 
 def _patterns(patterns: list[str], directory: str) -> list[str]:

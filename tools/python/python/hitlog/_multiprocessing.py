@@ -9,14 +9,11 @@ most programs never need it.
 from __future__ import annotations
 
 import os
-import sys
 
-from . import _contexts, _native
+from . import _contexts, _imports, _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any, Callable
 
@@ -33,11 +30,7 @@ except BaseException:
 
 def watch() -> None:
     """Change the module now if it is loaded, or else when it is."""
-    module = sys.modules.get(_MODULE)
-    if module is not None:
-        _change(module)
-    else:
-        sys.meta_path.insert(0, _Finder())
+    _imports.when_loaded(_MODULE, _change)
 
 
 class _Carrier:
@@ -61,28 +54,3 @@ def _change(module: ModuleType) -> None:
         return data
 
     module.get_preparation_data = get_preparation_data  # type: ignore[attr-defined]
-
-
-class _Finder:
-    """Finds the module once, as it would have been, and changes it after it was loaded."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != _MODULE:
-            return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        from importlib.machinery import PathFinder
-
-        spec = PathFinder.find_spec(name, path)
-        loader: Any = spec and spec.loader
-        if hasattr(loader, "exec_module"):
-            execute = loader.exec_module
-
-            def execute_and_change(module: ModuleType) -> None:
-                execute(module)
-                _change(module)
-
-            loader.exec_module = execute_and_change
-        return spec

@@ -9,21 +9,38 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 RUN = "HITLOG_RUN"
 CONTEXT = b"HITLOG_CONTEXT"
 
 
-def start(run_directory: str) -> None:
-    """Record this process into ``run_directory``. Raises whatever prevents it."""
+def start(run_directory: str) -> dict[str, Any]:
+    """Record this process into ``run_directory``. Raises whatever prevents it.
+
+    Returns the configuration of the run if this is its first process, and nothing otherwise.
+    """
     from . import _native
 
+    configuration: dict[str, Any] = {}
     if not _native.has_configuration(run_directory):
         from . import _configuration
 
-        _configuration.publish(run_directory)
+        configuration = _configuration.publish(run_directory)
     excluded = [os.path.dirname(os.__file__), os.path.dirname(os.path.abspath(__file__))]
-    _native.begin(run_directory, os.environb.get(CONTEXT, b""), excluded)
+    wants_contexts = _native.begin(run_directory, os.environb.get(CONTEXT, b""), excluded)
     _watch_children()
+    if wants_contexts:
+        from . import _unittest
+
+        _unittest.watch()
+    if configuration:
+        from . import _configuration, _files
+
+        _files.mention_below(_configuration.source_directories(configuration))
+    return configuration
 
 
 def _watch_children() -> None:

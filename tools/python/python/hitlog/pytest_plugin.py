@@ -7,14 +7,13 @@ children record into it, compacts the logs at the end and prints what became of 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import sys
 
 import pytest
 
-from . import _configuration, _contexts, _native
+from . import _contexts, _native, _reports, _unittest
+from ._run import Run, printable
+from ._workers import Workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +60,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="measure this directory or package, instead of what the configuration files say; "
         "may be given several times",
     )
+    group.addoption(
+        "--hitlog-report",
+        metavar="TYPE[:PATH]",
+        action="append",
+        default=[],
+        type=_reports.parse,
+        help="with --hitlog, make this report by coverage.py: term, term-missing (both may be followed by "
+        ":skip-covered), html, xml, json or lcov; may be given several times",
+    )
+    group.addoption(
+        "--hitlog-fail-under",
+        metavar="MIN",
+        type=_reports.percentage,
+        help="with --hitlog, fail if less than MIN percent is covered (also with any report: fail_under "
+        "in coverage.py's configuration)",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,12 +90,21 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if not options.hitlog or _native.is_recording() or _runs_no_test(options):
         return
     run = Run(options.hitlog_output, options.hitlog_source, options.hitlog_branch)
+    reports = _reports.Reports(options.hitlog_report, options.hitlog_fail_under)
     if os.environ.get(_start.RUN):
         run.refuse_to_join()
     else:
+        _refuse_what_must_fail(run, reports)
         run.begin()
         early_config.add_cleanup(run.finish)
-    early_config.pluginmanager.register(Summary(run), "hitlog-summary")
+    early_config.pluginmanager.register(Summary(run, reports), "hitlog-summary")
+
+
+def _refuse_what_must_fail(run: Run, reports: _reports.Reports) -> None:
+    """Say before the tests, and not after them, that their result cannot be written or reported."""
+    reason = (_reports.explain_missing() if reports else None) or run.explain_unwritable()
+    if reason:
+        raise pytest.UsageError(reason)
 
 
 def _runs_no_test(options: argparse.Namespace) -> bool:
@@ -89,9 +113,14 @@ def _runs_no_test(options: argparse.Namespace) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Switch contexts in this process if it is recorded."""
-    if _native.is_recording():
-        config.pluginmanager.register(Contexts(), "hitlog-contexts")
+    """Switch contexts in this process if it is recorded, and name its workers."""
+    if not _native.is_recording():
+        return
+    _unittest.leave_to_pytest()
+    config.pluginmanager.register(Contexts(), "hitlog-contexts")
+    run_directory = os.environ.get("HITLOG_RUN")
+    if run_directory and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Workers(run_directory), "hitlog-workers")
 
 
 class Contexts:
@@ -123,161 +152,69 @@ class Contexts:
         yield
 
 
-class Run:
-    """A run that this process began and will compact."""
-
-    def __init__(self, output: str, sources: list[str], branch: bool) -> None:
-        """Take the settings; nothing happens before :meth:`begin`."""
-        self._branch = branch
-        self._output = os.path.abspath(output)
-        self._sources = [os.path.abspath(path) if os.path.exists(path) else path for path in sources]
-        self._directory: str | None = None
-        self._process = os.getpid()
-        self._has_tests = False
-        self.summary: str | None = None
-
-    @property
-    def is_of_this_process(self) -> bool:
-        """Whether this is not a forked child that came back into pytest instead of ending."""
-        return self._process == os.getpid()
-
-    def begin(self) -> None:
-        """Make the run directory and record this process and its children into it.
-
-        What prevents it becomes the summary: the tests run all the same.
-        """
-        from . import _start
-
-        try:
-            directory = _native.create_run_directory(os.getcwd())
-            self._write_run_file(directory)
-            _start.start(directory)
-        except Exception as error:
-            self.summary = f"nothing was recorded: {error}"
-            return
-        self._directory = directory
-        os.environ[_start.RUN] = directory
-
-    def refuse_to_join(self) -> None:
-        """Make the summary tell why this process is not recorded into the run it was started in."""
-        from . import _start
-
-        directory = os.environ.get(_start.RUN)
-        self.summary = (
-            f"nothing was recorded: {_start.RUN} names the run {directory}, which this process could "
-            f"not join ({_start.refusal}). If that run is over, unset {_start.RUN}"
-        )
-
-    def _write_run_file(self, directory: str) -> None:
-        here = os.getcwd()
-        run = {
-            "version": 1,
-            "cwd": _printable(here),
-            "cwd_bytes": _configuration.one_byte_text(here),
-            "command": [_printable(word) for word in sys.argv],
-            "branch": self._branch,
-            "source": [_printable(source) for source in self._sources],
-            "source_bytes": [_configuration.one_byte_text(source) for source in self._sources],
-            "context": None,
-        }
-        with open(os.path.join(directory, "run.json"), "w", encoding="utf-8") as file:
-            json.dump(run, file)
-
-    def test_begins(self) -> None:
-        """Notice that there is something to compact."""
-        self._has_tests = True
-
-    def finish(self, exit_status: int | None = None) -> None:
-        """End the recording of this process and compact the run, the first time."""
-        directory = self._directory
-        if directory is None or not self.is_of_this_process:
-            return
-        from . import _start
-
-        self._directory = None
-        _contexts.switch("")
-        _native.end(exit_status)
-        if os.environ.get(_start.RUN) == directory:
-            del os.environ[_start.RUN]
-        if self._has_tests:
-            self._compact(directory)
-        else:
-            # A result of earlier tests is worth more than that no test ran now.
-            self.summary = f"no test ran, {_short(self._output)} was not written"
-            _remove_run(directory)
-
-    def _compact(self, directory: str) -> None:
-        try:
-            self.summary = _native.compact(directory, _short(self._output))
-        except RuntimeError as error:
-            self.summary = f"the logs in {directory} were not compacted: {error}"
-            return
-        if _has_no_file(self._output):
-            self.summary = f"{self.summary.rstrip()}\n{self._explain_nothing_measured()}"
-
-    def _explain_nothing_measured(self) -> str:
-        if self._sources:
-            return (
-                f"nothing that ran is measured: no file belongs to {', '.join(self._sources)}; "
-                "correct --hitlog-source"
-            )
-        return (
-            f"nothing that ran is measured: by default that is what lies below {os.getcwd()} and in no "
-            "environment; correct source, include and omit in the configuration, or say --hitlog-source"
-        )
-
-
-def _has_no_file(output: str) -> bool:
-    try:
-        import sqlite3
-    except ImportError:
-        return False
-    try:
-        with contextlib.closing(sqlite3.connect(output)) as connection:
-            return connection.execute("select 1 from file limit 1").fetchone() is None
-    except sqlite3.Error:
-        return False
-
-
-def _remove_run(directory: str) -> None:
-    """Remove what was put into the run directory, and it too unless there is more in it."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(directory):
-            if name.endswith(".hitlog") or name in ("run.json", "config.json"):
-                os.unlink(os.path.join(directory, name))
-        os.rmdir(directory)
-
-
-def _printable(text: str) -> str:
-    """Write the bytes of a name that are no text as backslash escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _short(path: str) -> str:
-    """Write a path as people would who look at it from here."""
-    here = os.path.join(os.getcwd(), "")
-    return path[len(here) :] if path.startswith(here) else path
-
-
 class Summary:
-    """Prints what became of a run."""
+    """Ends a run, makes its reports, and prints what became of it."""
 
-    def __init__(self, run: Run) -> None:
-        """Take the run."""
+    def __init__(self, run: Run, reports: _reports.Reports) -> None:
+        """Take the run, and what is to be made of it."""
         self._run = run
+        self._reports = reports
+        self._session: pytest.Session | None = None
+        self._is_over = False
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember whose exit status tells that too little is covered."""
+        self._session = session
 
     def pytest_runtest_logstart(self) -> None:
         """Notice the first test, in whichever worker."""
         self._run.test_begins()
+
+    def pytest_runtest_logreport(self) -> None:
+        """Notice a test of pytest-parallel, whose workers keep the beginning to themselves."""
+        self._run.test_begins()
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Notice that a file ran, though not to its end."""
+        if report.failed:
+            self._run.test_begins()
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int
     ) -> None:
         """Compact the run, whose other processes have ended by now, and print the summary."""
-        if not self._run.is_of_this_process:
+        self._end(terminalreporter, int(exitstatus))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Do the same where there was no summary: after an internal error, or without a terminal."""
+        self._end(config.pluginmanager.getplugin("terminalreporter"), None)
+
+    def _end(self, terminal: pytest.TerminalReporter | None, exit_status: int | None) -> None:
+        if self._is_over or not self._run.is_of_this_process:
             return
-        self._run.finish(int(exitstatus))
-        terminalreporter.section("hitlog")
-        for line in (self._run.summary or "").splitlines():
-            terminalreporter.line(_printable(line))
+        self._is_over = True
+        # The reports may make another status of it.
+        self._run.finish(None if self._reports else exit_status)
+        text: list[str] = []
+        if self._reports and self._run.is_compacted:
+            self._reports.make(self._run.output, text.append)
+        elif self._reports and self._run.has_tests:
+            self._reports.refuse(text.append)
+        if terminal is not None:
+            self._print(terminal, "".join(text))
+        if self._reports.has_failed and self._session is not None and not self._session.exitstatus:
+            self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _print(self, terminal: pytest.TerminalReporter, reports: str) -> None:
+        # Nothing but what was asked for, and what is wrong, where pytest itself says no more.
+        is_silent = terminal.verbosity < -1 and self._run.is_smooth
+        if is_silent and not reports:
+            return
+        terminal.section("hitlog")
+        for line in reports.splitlines():
+            is_failure = line.startswith("FAIL ")
+            terminal.line(printable(line), red=is_failure, bold=is_failure)
+        for line in [] if is_silent else self._run.summary.splitlines():
+            terminal.line(printable(line))

@@ -28,7 +28,7 @@ mod instructions;
 mod loaded;
 #[cfg(Py_3_12)]
 mod monitoring;
-mod packages;
+pub mod packages;
 #[cfg(not(Py_3_12))]
 mod thread_state;
 #[cfg(not(Py_3_12))]

@@ -1,0 +1,95 @@
+"""One context per test of unittest, for ``hitlog run --test-contexts``.
+
+Whatever runs its tests through ``unittest.TestCase.run`` is served: ``python -m unittest``, Django's
+runner, ``unittest.main``. A test's context is its id with ``|run``, as in ``test_shop.CartTest.test_add|run``,
+and holds for setUp and tearDown too. What setUpModule and setUpClass do belongs to ``|setup`` of the test
+before which they run, what the tearDowns do to ``|teardown`` of the test after which they run: these are
+the names that pytest's tests of classes have. Under pytest its own plugin names the contexts.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from . import _contexts, _imports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Callable
+
+# Whether pytest runs the tests of this process.
+_is_left_to_pytest = False
+# The test that ran last.
+_last = ""
+
+
+def watch() -> None:
+    """Change unittest now if it is loaded, or else when it is."""
+    _imports.when_loaded("unittest.case", _change_case)
+    _imports.when_loaded("unittest.suite", _change_suite)
+
+
+def leave_to_pytest() -> None:
+    """Name no more contexts in this process."""
+    global _is_left_to_pytest
+    _is_left_to_pytest = True
+
+
+def _change_case(module: ModuleType) -> None:
+    module.TestCase.run = _in_context(module.TestCase.run, _of_test)
+
+
+def _change_suite(module: ModuleType) -> None:
+    suite = module.TestSuite
+    for name, context in (
+        ("_handleModuleFixture", _before_test),
+        ("_handleClassSetUp", _before_test),
+        ("_tearDownPreviousClass", _after_test),
+        ("_handleModuleTearDown", _after_test),
+    ):
+        if hasattr(suite, name):
+            setattr(suite, name, _in_context(getattr(suite, name), context))
+
+
+def _in_context(
+    method: Callable[..., object], context: Callable[[tuple[Any, ...]], str]
+) -> Callable[..., object]:
+    @functools.wraps(method)
+    def run(*arguments: Any, **more: Any) -> object:  # noqa: ANN401
+        name = "" if _is_left_to_pytest else context(arguments)
+        if not name:
+            return method(*arguments, **more)
+        with _contexts.context(name):
+            return method(*arguments, **more)
+
+    return run
+
+
+def _of_test(arguments: tuple[Any, ...]) -> str:
+    global _last
+    _last = _id(arguments[0])
+    return _last and f"{_last}|run"
+
+
+def _before_test(arguments: tuple[Any, ...]) -> str:
+    _suite, test, result = arguments
+    # Nothing is set up before a further test of one class.
+    if type(test) is getattr(result, "_previousTestClass", None):
+        return ""
+    identity = _id(test)
+    return identity and f"{identity}|setup"
+
+
+def _after_test(arguments: tuple[Any, ...]) -> str:
+    if type(arguments[1]) is getattr(arguments[-1], "_previousTestClass", None):
+        return ""
+    return _last and f"{_last}|teardown"
+
+
+def _id(test: Any) -> str:  # noqa: ANN401
+    """The id of a test; none for what has no usable one, which must not end the run of tests."""
+    try:
+        return str(test.id())
+    except Exception:
+        return ""
