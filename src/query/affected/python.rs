@@ -66,6 +66,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// The shape of a file without a line: a module.
+    pub(super) fn of_nothing() -> Shape {
+        Shape { blocks: vec![Block::default()], ..Shape::default() }
+    }
+
     /// The shape of `source`; `None` if it is no Python that we understand.
     pub(super) fn of(source: &[u8]) -> Option<Shape> {
         let source = source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source);
@@ -96,8 +101,7 @@ struct Builder {
 
 impl Builder {
     fn new() -> Builder {
-        let shape = Shape { blocks: vec![Block::default()], ..Shape::default() };
-        Builder { shape, open: Vec::new(), decorators: BTreeSet::new() }
+        Builder { shape: Shape::of_nothing(), open: Vec::new(), decorators: BTreeSet::new() }
     }
 
     fn add(&mut self, line: LogicalLine) -> Option<()> {

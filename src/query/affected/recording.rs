@@ -41,7 +41,7 @@ impl Test {
 pub(super) struct RecordedFile {
     pub(super) id: i64,
     pub(super) path: PathBuf,
-    /// As in `hitlog_source`; `missing` if the recorder told nothing of the file.
+    /// As in `hitlog_source`; `unknown` if the recorder told nothing of the file.
     pub(super) state: String,
     pub(super) sha256: Option<String>,
 }
@@ -100,7 +100,7 @@ impl Recording {
     fn read(&mut self) -> rusqlite::Result<()> {
         self.read_tests()?;
         self.files = self.rows(
-            "select file.id, file.path, coalesce(state, 'missing'), sha256
+            "select file.id, file.path, coalesce(state, 'unknown'), sha256
                from file left join hitlog_source on file_id = file.id order by path",
             |row| {
                 let path = PathBuf::from(row.get::<_, String>(1)?);
@@ -140,6 +140,10 @@ impl Recording {
         for (id, context) in contexts.into_iter().filter(|(_, context)| !context.is_empty()) {
             let of_phase = PHASES.iter().find_map(|phase| context.strip_suffix(phase));
             let Some(name) = of_phase.or((!has_tests).then_some(&context)) else { continue };
+            // The context of a whole run stands in front of all others.
+            let behind = name.split_once('|').map(|(_, behind)| behind);
+            let behind = behind.filter(|behind| !places.contains_key(name) && places.contains_key(*behind));
+            let name = behind.unwrap_or(name);
             let place = *places.entry(name.to_owned()).or_insert(self.tests.len());
             if place == self.tests.len() {
                 let is_pytest = of_phase.is_some();
@@ -190,6 +194,13 @@ impl Recording {
             }
         })?;
         Ok(runners)
+    }
+
+    /// Whether anything of `file` ran. Files that nothing ran are in the recording, too.
+    pub(super) fn has_run(&self, file: &RecordedFile) -> Result<bool, Error> {
+        let sql = "select exists (select * from hitlog_line where path = ?)";
+        let path = file.path.to_string_lossy();
+        self.database.query_row(sql, [path], |row| row.get(0)).map_err(|error| self.failed(error))
     }
 
     /// Calls `visit` with each line of `file` and the context that ran it: `None` outside of tests.

@@ -58,14 +58,15 @@ impl<'a> Selection<'a> {
         match fate {
             Fate::Same => Ok(()),
             Fate::Other(note) => {
-                let shape = self.recording.shape(file)?.unwrap_or_default();
-                let runners = self.runners(file, &shape)?;
+                // Without a source everything that ran is the module's.
+                let shape = self.recording.shape(file)?.unwrap_or_else(Shape::of_nothing);
+                let runners = self.recording.runners(file, &shape)?;
                 self.add_dependents(file, &runners, &format!("{name} {note}"))
             }
             Fate::Edited(comparison) if comparison.changed.is_empty() => Ok(()),
             Fate::Edited(comparison) => {
                 let Some(shape) = self.recording.shape(file)? else { return Ok(()) };
-                let runners = self.runners(file, &shape)?;
+                let runners = self.recording.runners(file, &shape)?;
                 let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
                 let runs_outside = |block: &usize| *block == MODULE || runners[*block].outside;
                 if is_conftest || comparison.changed.iter().any(runs_outside) {
@@ -77,16 +78,6 @@ impl<'a> Selection<'a> {
                 Ok(())
             }
         }
-    }
-
-    fn runners(&self, file: &RecordedFile, shape: &Shape) -> Result<Vec<Runners>, Error> {
-        let mut runners = self.recording.runners(file, shape)?;
-        if runners.is_empty() {
-            // Without a source everything that ran is the module's.
-            let shape = Shape { blocks: vec![super::python::Block::default()], ..Shape::default() };
-            runners = self.recording.runners(file, &shape)?;
-        }
-        Ok(runners)
     }
 
     /// Adds the tests that ran a function of `file`, or may use what it left behind.
@@ -119,8 +110,18 @@ impl<'a> Selection<'a> {
     /// Adds the tests that depend on what `file` does when it is imported.
     fn add_dependents(&mut self, file: &RecordedFile, runners: &[Runners], why: &str) -> Result<(), Error> {
         let recording = self.recording;
-        let contexts = runners.iter().flat_map(|runners| &runners.contexts);
-        self.add(recording.tests_of(contexts), why);
+        if runners.iter().all(|runners| !runners.outside && runners.contexts.is_empty()) {
+            return Ok(());
+        }
+        let contexts: BTreeSet<i64> = runners.iter().flat_map(|runners| &runners.contexts).copied().collect();
+        self.add(recording.tests_of(&contexts), why);
+        let is_everywhere = runners.iter().any(|runners| runners.outside);
+        if !is_python(&file.path) && !is_everywhere {
+            // Nobody imports it. What was touched in the recording is likely to be the same.
+            let behind = (file.state != "changed").then(|| recording.tests_after(file, &contexts));
+            self.add(behind.into_iter().flatten(), why);
+            return Ok(());
+        }
         let own = self.tests_in(&file.path);
         if file.path.file_name() == Some(OsStr::new(CONFTEST)) {
             let below = self.tests_below(&file.path);
@@ -220,6 +221,11 @@ impl<'a> Selection<'a> {
         let found = entries.map(|entry| entry.path()).filter(is_test_file);
         found.filter(|path| !self.is_known(path)).collect()
     }
+}
+
+/// Whether a file is a module that Python imports, or a script.
+fn is_python(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension == "py" || extension == "pyw")
 }
 
 /// `path` without `.` and `..`, which pytest writes into names of tests outside of its root.

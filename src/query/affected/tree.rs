@@ -97,7 +97,8 @@ pub(super) fn fate(recording: &Recording, file: &RecordedFile, origin: &Origin) 
     Ok(match file.state.as_str() {
         _ if is_as_recorded => Fate::Same,
         // What is made and removed by tests changes with the code that makes it.
-        "missing" if present.is_none() => Fate::Same,
+        "missing" | "unknown" if present.is_none() => Fate::Same,
+        "unknown" if !recording.has_run(file)? => Fate::Same,
         "changed" => Fate::Other("changed while it was recorded"),
         "kept" => difference(recording.source(file)?, present),
         "large" => Fate::Other("changed, and is too large to tell where"),

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use hitlog::compactor::{self, Options, Progress, Report};
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use hitlog::query::affected::{Options as Question, Request, Surroundings, affected as ask};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 /// Makes a directory for one run below `base` and returns its path. Raises OSError with a sentence.
@@ -32,6 +33,24 @@ pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyRes
 
 fn is_smooth(report: &Report) -> bool {
     report.is_whole() && report.processes.not_ended.is_empty() && report.notes.is_empty()
+}
+
+/// Tells as JSON which tests must run that are in the recording `database`, under a Python of version
+/// `python`. Raises RuntimeError with a sentence.
+#[pyfunction]
+pub fn affected(py: Python<'_>, database: PathBuf, python: String) -> PyResult<String> {
+    let question = Question { database, since: None, python: Some(python) };
+    let answer = py.detach(|| ask(&question));
+    let answer = answer.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    Ok(serde_json::json!(answer).to_string())
+}
+
+/// Looks at what tests depend on beside the code that they run; both are JSON. Raises ValueError.
+#[pyfunction]
+pub fn look(py: Python<'_>, request: &str) -> PyResult<String> {
+    let request: Request =
+        serde_json::from_str(request).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(serde_json::json!(py.detach(|| Surroundings::look(request))).to_string())
 }
 
 /// Runs the command `hitlog` with these arguments, its own name first, and returns its exit status.
