@@ -19,8 +19,12 @@ pub mod format;
 pub mod limits;
 pub mod run_directory;
 
+#[cfg(any(feature = "compactor", feature = "query"))]
+mod hash;
 #[cfg(any(feature = "recorder", feature = "reader"))]
 mod process_identity;
+#[cfg(any(feature = "recorder", feature = "cli"))]
+pub mod run_marker;
 
 #[cfg(feature = "recorder")]
 pub mod storage;
@@ -39,7 +43,7 @@ pub mod reader;
 #[cfg(feature = "compactor")]
 pub mod compactor;
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "query")]
 pub mod query;
 
 #[cfg(feature = "cli")]

@@ -39,6 +39,18 @@ pub const FILES_KEPT_MAX: usize = 1 << 19;
 /// How many damaged and how many foreign slots a reader names; all of them are counted.
 pub const DAMAGE_LISTED_MAX: usize = 1000;
 
+/// How many arcs of one file a compactor numbers, some 40 bytes of memory each. The rest of them are
+/// written one by one. A module of 20,000 lines has some 60,000.
+pub const ARCS_NUMBERED_MAX: usize = 1 << 19;
+
+/// Numbits take as much room as the largest line number says, and a line is recorded in 32 bytes. So what
+/// all of them may take in an output grows with the lines they hold: this much for each, in bytes ...
+pub const NUMBITS_BYTES_PER_LINE: u64 = 4096;
+
+/// ... and this much for all of them. Files of up to 32,768 lines are never concerned, and others only if
+/// thousands of contexts ran a few of their last lines.
+pub const NUMBITS_BYTES_FREE: u64 = 64 << 20;
+
 const _: () = assert!(NAME_BYTES_MAX.is_multiple_of(crate::format::NAME_CHUNK_BYTES));
 const _: () = assert!(NAME_BYTES_MAX / crate::format::NAME_CHUNK_BYTES <= u16::MAX as usize + 1);
 const _: () = assert!(LOG_BYTES_MAX / (crate::format::RECORD_SIZE as u64) <= u32::MAX as u64);

@@ -28,7 +28,12 @@ pub(crate) fn process(pid: impl std::fmt::Display) -> Option<Process> {
 
 /// The system's boot id, in the order in which it is written.
 pub(crate) fn boot_id() -> Option<[u8; 16]> {
-    parse_boot_id(str::from_utf8(&read_start("/proc/sys/kernel/random/boot_id", 64)).ok()?)
+    parse_boot_id(str::from_utf8(&boot_id_text()).ok()?)
+}
+
+/// The boot id as the kernel prints it, with the end of its line; empty if unknown.
+pub(crate) fn boot_id_text() -> Vec<u8> {
+    read_start("/proc/sys/kernel/random/boot_id", 64)
 }
 
 /// The 16 bytes of a boot id as the kernel prints it (`8-4-4-4-12` hexadecimal digits).

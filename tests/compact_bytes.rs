@@ -37,14 +37,15 @@ fn varied_logs(run: &Path, has_arcs: bool) -> Vec<PathBuf> {
 
 #[test]
 fn the_same_logs_give_the_same_bytes() {
-    for has_arcs in [false, true] {
+    for (has_arcs, plain_tables) in [(false, false), (true, false), (true, true)] {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
         let output = folder.path().join("out.db");
         fs::create_dir(&run).unwrap();
         let mut paths = varied_logs(&run, has_arcs);
         let bytes = |paths: &[PathBuf], threads, memory_bytes| {
-            let options = Options { threads: Some(threads), memory_bytes, ..Options::new(&output) };
+            let threads = Some(threads);
+            let options = Options { threads, memory_bytes, plain_tables, ..Options::new(&output) };
             let report = compact(paths, &options, &()).unwrap();
             (fs::read(&output).unwrap(), report.lines, report.arcs)
         };
@@ -84,4 +85,29 @@ fn a_log_of_several_chunks_is_read_as_one() {
     let options = Options { memory_bytes: 1000, threads: Some(2), ..Options::new(&output) };
     compact(std::slice::from_ref(&run), &options, &()).unwrap();
     assert!(fs::read(&output).unwrap() == whole, "in parts");
+}
+
+/// Arcs of one file and context that do not fit the memory: they are read in parts of that pair.
+#[test]
+fn a_pair_with_very_many_arcs_is_divided() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.db");
+    let mut log = ProcessLog::new(1);
+    let (file, context) = (log.file("/a.py"), log.context("t"));
+    for number in 0..300_000 {
+        let from = (number % 1000) * 79 % 1000 - 500;
+        log.push(Record::Arc { context, file, from, to: number / 100 });
+        log.push(Record::Line { context, file, line: 1 + (number * 31) as u32 % 5000 });
+    }
+    log.arc("u", "/a.py", 1, 2).line("", "/b.py", 3);
+    let path = log.write(folder.path());
+    for plain_tables in [false, true] {
+        let bytes = |memory_bytes| {
+            let options = Options { memory_bytes, plain_tables, ..Options::new(&output) };
+            let report = compact(std::slice::from_ref(&path), &options, &()).unwrap();
+            assert!(report.arcs > 250_000 && report.lines > 5000, "{report}");
+            (fs::read(&output).unwrap(), report.arcs, report.lines)
+        };
+        assert!(bytes(1 << 30) == bytes(1000));
+    }
 }

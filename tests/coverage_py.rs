@@ -90,8 +90,12 @@ impl Project {
     }
 
     fn compact(&self, log: &ProcessLog, output: &str) {
+        self.compact_as(log, output, false);
+    }
+
+    fn compact_as(&self, log: &ProcessLog, output: &str, plain_tables: bool) {
         let log = log.write(&self.path);
-        compact(&[log], &Options::new(self.at(output)), &()).unwrap();
+        compact(&[log], &Options { plain_tables, ..Options::new(self.at(output)) }, &()).unwrap();
     }
 
     /// (context, line) of the program in the data file `data`, as coverage.py's own interface tells them.
@@ -161,30 +165,41 @@ fn branches_are_reported_as_coverage_py_reports_its_own() {
         let ends = [0, 1].map(|end| branch[end].as_i64().unwrap() as i32);
         log.arc(context, &program, ends[0], ends[1]);
     }
-    project.compact(&log, "out.db");
-    let ours = project.json("out.db");
-    for part in ["executed_lines", "missing_lines", "executed_branches", "missing_branches", "summary"]
-    {
-        assert_eq!(ours[part], own[part], "{part}");
-    }
-    for command in ["report", "xml -o b.xml", "html -d html", "lcov -o b.lcov"] {
-        let report = |data: &str| {
-            let (verb, rest) = command.split_once(' ').unwrap_or((command, "--skip-empty"));
-            project.coverage(&format!("{verb} --data-file={data} {rest}"))
-        };
-        assert_eq!(report("out.db"), report("own.db"), "{command}");
+    for plain_tables in [false, true] {
+        project.compact_as(&log, "out.db", plain_tables);
+        let before = fs::read(project.at("out.db")).unwrap();
+        let ours = project.json("out.db");
+        for part in
+            ["executed_lines", "missing_lines", "executed_branches", "missing_branches", "summary"]
+        {
+            assert_eq!(ours[part], own[part], "{part}");
+        }
+        for command in [
+            "report",
+            "xml -o b.xml",
+            "html --show-contexts -d html",
+            "lcov -o b.lcov",
+            "report --contexts=^$",
+        ] {
+            let report = |data: &str| {
+                let (verb, rest) = command.split_once(' ').unwrap_or((command, "--skip-empty"));
+                project.coverage(&format!("{verb} --data-file={data} {rest}"))
+            };
+            assert_eq!(report("out.db"), report("own.db"), "{command}");
+        }
+        assert!(fs::read(project.at("out.db")).unwrap() == before, "reading changes nothing");
     }
 }
 
 #[test]
 fn combine_takes_the_output_and_adds_to_it() {
-    for branch in ["", "--branch "] {
+    for (branch, plain_tables) in [("", false), ("--branch ", false), ("--branch ", true)] {
         let Some(project) = Project::new() else { return };
         let mut log = program_log(&project);
         if !branch.is_empty() {
             log.arc("tests/t.py::large|run", &project.program(), 5, 6);
         }
-        project.compact(&log, "out.db");
+        project.compact_as(&log, "out.db", plain_tables);
         project.coverage(&format!("run {branch}--data-file=own.db --context=theirs program.py"));
         let ours = project.lines_by_context("out.db");
         let both: BTreeSet<_> = ours.union(&project.lines_by_context("own.db")).cloned().collect();
@@ -269,10 +284,14 @@ fn structure(path: &Path) -> Vec<String> {
 #[test]
 fn the_tables_are_those_of_coverage_py() {
     let Some(project) = Project::new() else { return };
-    project.compact(&program_log(&project), "out.db");
     project.coverage("run --data-file=own.db program.py");
     let own = structure(&project.at("own.db"));
     assert!(own.len() > 40, "{own:?}");
+    let mut log = program_log(&project);
+    project.compact(&log, "out.db");
+    assert_eq!(structure(&project.at("out.db")), own);
+    log.arc("", &project.program(), 4, 10);
+    project.compact_as(&log, "out.db", true);
     assert_eq!(structure(&project.at("out.db")), own);
 }
 

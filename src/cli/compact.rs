@@ -46,6 +46,11 @@ pub(super) struct Arguments {
     /// Delete each log that was read whole and whose writer has ended
     #[arg(long)]
     delete_logs: bool,
+
+    /// Write branches as rows of coverage.py's own table: some twenty times larger; for programs that look
+    /// for the table itself, where coverage.py is content with a view
+    #[arg(long)]
+    plain_tables: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
@@ -54,6 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let options = Options {
         threads: arguments.threads.map(usize::from),
         delete_logs: arguments.delete_logs,
+        plain_tables: arguments.plain_tables,
         ..Options::new(&arguments.output)
     };
     let report = compact(&inputs, &options)?;

@@ -21,7 +21,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// An argument that cannot be handed to the recorded processes.
+    /// An argument that cannot be used, or not be handed to the recorded processes.
     Argument {
         /// The option.
         option: &'static str,
@@ -39,6 +39,11 @@ pub enum Error {
     Affected {
         /// Why; names the file.
         source: crate::query::affected::Error,
+    },
+    /// A question has no answer.
+    Query {
+        /// Why; names the file.
+        source: crate::query::Error,
     },
 }
 
@@ -63,6 +68,7 @@ impl fmt::Display for Error {
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
             Error::Affected { source } => write!(f, "{source}"),
+            Error::Query { source } => write!(f, "{source}"),
         }
     }
 }
@@ -73,6 +79,7 @@ impl std::error::Error for Error {
             Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
             Error::Compactor { source } => Some(source),
             Error::Affected { source } => Some(source),
+            Error::Query { source } => Some(source),
             _ => None,
         }
     }

@@ -1,17 +1,22 @@
 //! The `hitlog` command: one verb, one file, each with its `Arguments` and a `run`.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes are the same everywhere: 0 done, 1 done
-//! but damage or loss was found (`check`, `compact --strict`), 2 not done. Only `run` differs: it ends
-//! as the command that it ran.
+//! but damage or loss was found (`check`, `compact --strict`) or the answer is no (`who`, `what`, `diff`),
+//! 2 not done. Only `run` differs: it ends as the command that it ran.
 
 mod affected;
 pub mod check;
 mod command;
 mod compact;
 mod completions;
+mod diff;
 pub mod dump;
 mod error;
 mod run;
+mod show;
+mod what;
+mod who;
+mod who_formats;
 mod wording;
 
 pub use error::Error;
@@ -29,6 +34,9 @@ const DONE: u8 = 0;
 /// Exit code: done, but something was damaged or lost.
 const DONE_WITH_LOSS: u8 = 1;
 
+/// Exit code: done, and the answer is no.
+const NEGATIVE: u8 = 1;
+
 /// Exit code: not done; a sentence on stderr says why.
 const NOT_DONE: u8 = 2;
 
@@ -36,11 +44,13 @@ const EXAMPLES: &str = "\
 Examples:
   hitlog run -- pytest -n 8          record a test run and compact it into hitlog.db
   coverage report --data-file=hitlog.db
+  hitlog who src/shop/cart.py:88     which tests ran this line?
+  hitlog what test_discount --only   which lines does nobody test without this test?
   hitlog check .hitlog/*             is every log of every run whole?
   hitlog compact                     compact the last run once more
   hitlog dump .hitlog/*/4711-*.hitlog | less
 
-Exit codes: 0 done; 1 done, but damage or loss was found; 2 not done.";
+Exit codes: 0 done; 1 done, but damage or loss was found, or the answer is no; 2 not done.";
 
 /// Records who ran what - which test ran which line - from many processes at once.
 #[derive(Parser)]
@@ -54,6 +64,10 @@ struct Cli {
 enum Verb {
     Run(run::Arguments),
     Compact(compact::Arguments),
+    Who(who::Arguments),
+    What(what::Arguments),
+    Show(show::Arguments),
+    Diff(diff::Arguments),
     Check(check::Arguments),
     Affected(affected::Arguments),
     Dump(dump::Arguments),
@@ -77,6 +91,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let result = match verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Compact(arguments) => compact::run(&arguments),
+        Verb::Who(arguments) => who::run(&arguments),
+        Verb::What(arguments) => what::run(&arguments),
+        Verb::Show(arguments) => show::run(&arguments),
+        Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Affected(arguments) => affected::run(&arguments),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
@@ -95,6 +113,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// Runs a verb that prints to stdout and stderr.
 fn printing(verb: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> Result<u8, Error> {
     verb(&mut io::stdout().lock(), &mut io::stderr().lock()).map_err(|source| Error::Stdout { source })
+}
+
+/// Writes an answer for machines, on one line.
+fn write_json(answer: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
 }
 
 /// Prints the help that was asked for, or what is wrong with the arguments.

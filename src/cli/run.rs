@@ -17,6 +17,7 @@ use super::command::{Ended, Signals, not_started_exit_code};
 use super::{DONE, Error, NOT_DONE, compact, say};
 use crate::compactor::{Options, check_output, quoted};
 use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE};
+use crate::run_marker::RunMarker;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +54,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     branch: bool,
 
+    /// Write branches as rows of coverage.py's own table (see `hitlog compact --help`)
+    #[arg(long)]
+    plain_tables: bool,
+
     /// Measure only this file, folder or package; may be repeated
     #[arg(long = "source", value_name = "PATH")]
     sources: Vec<PathBuf>,
@@ -79,7 +84,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     check_output(&arguments.output).map_err(|source| Error::Compactor { source })?;
     let run = make_run(arguments)?;
     let mut signals = Signals::take_over().map_err(|source| Error::RunDirectory { source })?;
-    let ended = match signals.run(&mut command(arguments, &run)?) {
+    let mut command = command(arguments, &run)?;
+    // For those of the command's processes that get no environment. Without it the others still record.
+    let marker = RunMarker::leave(&run, arguments.context.as_deref().unwrap_or_default().as_bytes());
+    let ended = signals.run(&mut command);
+    marker.into_iter().for_each(RunMarker::remove);
+    let ended = match ended {
         Ok(ended) => ended,
         Err(error) => return Ok(explain_not_started(arguments, &run, &error)),
     };
@@ -92,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
     let later = format!("hitlog compact {from} -o {to}");
     signals.end_with(format!("interrupted; the logs are kept. Compact them with `{later}`"));
-    Ok(match compact_and_print(&run, &arguments.output) {
+    Ok(match compact_and_print(&run, arguments) {
         Ok(()) => ended.exit_code(),
         Err(error) => {
             say(&error);
@@ -154,8 +164,9 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
     fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path)).map_err(explain)
 }
 
-fn compact_and_print(run: &Path, output: &Path) -> Result<(), Error> {
-    let report = compact::compact(&[run.to_owned()], &Options::new(output))?;
+fn compact_and_print(run: &Path, arguments: &Arguments) -> Result<(), Error> {
+    let options = Options { plain_tables: arguments.plain_tables, ..Options::new(&arguments.output) };
+    let report = compact::compact(&[run.to_owned()], &options)?;
     compact::print_for_people(&report);
     Ok(())
 }

@@ -5,6 +5,7 @@ pub(super) use crate::compactor::wording::{counted, grouped};
 use crate::calendar::date_and_time;
 use crate::format::{Header, SlotDamage};
 use crate::reader::escaped;
+use std::path::Path;
 
 /// Why a slot is damaged, in one word.
 pub(super) fn damage_word(damage: SlotDamage) -> &'static str {
@@ -30,6 +31,25 @@ pub(super) fn label(header: &Header) -> String {
     text
 }
 
+/// A duration for people: `0.4 ms`, `12 ms`, `1.9 s`.
+pub(super) fn duration(ns: u64) -> String {
+    let ms = ns as f64 / 1e6;
+    match ms {
+        ms if ms < 0.995 => format!("{ms:.1} ms"),
+        ms if ms < 999.5 => format!("{ms:.0} ms"),
+        ms if ms < 99_950.0 => format!("{:.1} s", ms / 1e3),
+        ms => format!("{} s", grouped((ms / 1e3).round() as u64)),
+    }
+}
+
+/// A recorded path as a user of the current folder would write it, on one line.
+pub(super) fn shown_path(path: &str) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| Path::new(path).strip_prefix(here).ok().map(Path::to_owned));
+    let shown = below.map_or_else(|| path.to_owned(), |below| below.to_string_lossy().into_owned());
+    shown.replace(char::is_control, " ")
+}
+
 /// Nanoseconds since 1970 as `2026-11-20 10:15:02.123456789 UTC`.
 pub(super) fn utc(ns: i64) -> String {
     let (seconds, ns) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
@@ -48,6 +68,20 @@ mod tests {
         assert_eq!(utc(951_782_400_000_000_005), "2000-02-29 00:00:00.000000005 UTC");
         assert_eq!(utc(1_795_169_702_000_000_000), "2026-11-20 10:15:02.000000000 UTC");
         assert_eq!(utc(i64::MAX), "2262-04-11 23:47:16.854775807 UTC");
+    }
+
+    #[test]
+    fn durations_have_two_or_three_digits() {
+        let expected = [
+            (0, "0.0 ms"),
+            (420_000, "0.4 ms"),
+            (994_999, "1.0 ms"),
+            (12_345_678, "12 ms"),
+            (999_499_999, "999 ms"),
+            (1_900_000_000, "1.9 s"),
+            (1_234_500_000_000, "1,234 s"),
+        ];
+        expected.iter().for_each(|(ns, text)| assert_eq!(duration(*ns), *text));
     }
 
     #[test]

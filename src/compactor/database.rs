@@ -1,8 +1,8 @@
 //! Writes the output's rows, sorted and in one transaction, into a file that nobody else knows yet.
 
-use super::keys::{ArcKey, Block};
+use super::keys::{Block, Ends, Pair};
 use super::numbits::numbits;
-use super::schema;
+use super::schema::{self, Form};
 use rusqlite::{Connection, OpenFlags, Result, Statement, ToSql, params};
 use std::path::Path;
 
@@ -20,21 +20,21 @@ const FULL_CHECK_BYTES_MAX: u64 = 16 << 20;
 /// Opens the empty file `path` and makes the tables, in a transaction that [`finish`] ends.
 ///
 /// There is no journal and nothing is synced: a file that is not finished is never published.
-pub(super) fn create(path: &Path) -> Result<Connection> {
+pub(super) fn create(path: &Path, form: Form) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.execute_batch(&format!(
         "pragma locking_mode = exclusive; pragma journal_mode = off; pragma synchronous = off;
          pragma foreign_keys = off; pragma cache_size = -{CACHE_KIB}; begin;"
     ))?;
-    connection.execute_batch(&schema::tables_and_views())?;
+    connection.execute_batch(&schema::tables_and_views(form))?;
     Ok(connection)
 }
 
 /// Makes the indexes and ends the transaction. Sorting for them afterwards takes an eighth of the time that
 /// it would take to keep them in order with each row, since rows come by file and they are by context. The first thing that is wrong with the file, if any.
-pub(super) fn finish(connection: Connection, path: &Path) -> Result<Option<String>> {
-    connection.execute_batch(schema::indexes())?;
+pub(super) fn finish(connection: Connection, path: &Path, form: Form) -> Result<Option<String>> {
+    connection.execute_batch(&schema::indexes(form))?;
     connection.execute_batch("commit")?;
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let check = if size <= FULL_CHECK_BYTES_MAX { "integrity_check(1)" } else { "quick_check(1)" };
@@ -55,16 +55,14 @@ pub(super) trait Row {
 
 /// A row of `line_bits`.
 pub(super) struct LineRow {
-    file: u32,
-    context: u32,
-    numbits: Vec<u8>,
+    pair: Pair,
+    pub(super) numbits: Vec<u8>,
 }
 
 impl LineRow {
     /// The lines in `blocks`, of one file and context.
     pub(super) fn new(blocks: &[Block]) -> LineRow {
-        let pair = blocks[0].pair();
-        LineRow { file: pair.file(), context: pair.context(), numbits: numbits(blocks) }
+        LineRow { pair: blocks[0].pair(), numbits: numbits(blocks) }
     }
 }
 
@@ -72,21 +70,73 @@ impl Row for LineRow {
     const TABLE: &str = "line_bits";
     const COLUMNS: usize = 3;
     fn bind(&self, mut bind: impl FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
-        bind(&self.file)?;
-        bind(&self.context)?;
+        bind(&self.pair.file())?;
+        bind(&self.pair.context())?;
         bind(&self.numbits)
     }
 }
 
-impl Row for ArcKey {
+/// A row of `arc`.
+pub(super) struct ArcRow {
+    pub(super) pair: Pair,
+    pub(super) ends: Ends,
+}
+
+impl Row for ArcRow {
     const TABLE: &str = "arc";
     const COLUMNS: usize = 4;
     fn bind(&self, mut bind: impl FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
-        let (pair, (from, to)) = (self.pair(), self.ends());
-        bind(&pair.file())?;
-        bind(&pair.context())?;
-        bind(&from)?;
-        bind(&to)
+        bind(&self.pair.file())?;
+        bind(&self.pair.context())?;
+        bind(&self.ends.from())?;
+        bind(&self.ends.to())
+    }
+}
+
+/// A row of `hitlog_other_arc`.
+pub(super) struct OtherRow(pub(super) ArcRow);
+
+impl Row for OtherRow {
+    const TABLE: &str = "hitlog_other_arc";
+    const COLUMNS: usize = ArcRow::COLUMNS;
+    fn bind(&self, bind: impl FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
+        self.0.bind(bind)
+    }
+}
+
+/// A row of `hitlog_known_arc`.
+pub(super) struct KnownRow {
+    pub(super) file: u32,
+    pub(super) number: u32,
+    pub(super) ends: Ends,
+}
+
+impl Row for KnownRow {
+    const TABLE: &str = "hitlog_known_arc";
+    const COLUMNS: usize = 4;
+    fn bind(&self, mut bind: impl FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
+        bind(&self.file)?;
+        bind(&self.number)?;
+        bind(&self.ends.from())?;
+        bind(&self.ends.to())
+    }
+}
+
+/// A row of `hitlog_arc_bits`.
+pub(super) struct BitsRow {
+    pub(super) pair: Pair,
+    pub(super) block: u32,
+    pub(super) bits: u64,
+}
+
+impl Row for BitsRow {
+    const TABLE: &str = "hitlog_arc_bits";
+    const COLUMNS: usize = 4;
+    fn bind(&self, mut bind: impl FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
+        bind(&self.pair.file())?;
+        bind(&self.pair.context())?;
+        bind(&self.block)?;
+        bind(&self.bits.cast_signed())
     }
 }
 

@@ -1,11 +1,14 @@
 //! Collects the hits of a range of slots, each once, and joins what several ranges found.
 //!
 //! * [`Budget`]: how much memory all collectors together may take.
-//! * [`Collector`]: the hits of one chunk of a log: blocks of lines in a small hash table, arcs in a list.
-//! * [`Hits`]: what is left of them: blocks and arcs, sorted once they carry the output's ids.
+//! * [`Collector`]: the hits of one chunk of a log: blocks of lines and blocks of arcs, by hash. An arc is
+//!   numbered when it is met first, so that to meet it again in a context takes a bit.
+//! * [`Hits`]: what is left of them, with the output's ids once they were translated.
+//! * [`United`]: all of them, sorted.
 
-use super::keys::{ArcKey, Block, Pair, block_key};
-use rayon::slice::ParallelSliceMut as _;
+use super::arcs::Dictionary;
+use super::keys::{Block, Ends, FileArc, Pair, block_key};
+use rayon::prelude::*;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +29,7 @@ impl Budget {
         Budget::new(u64::MAX)
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         let before = self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
         before.saturating_add(bytes as u64) <= self.limit
     }
@@ -36,76 +39,37 @@ impl Budget {
     }
 }
 
-/// An unused entry of a collector's index.
+/// An unused entry of an index.
 const UNUSED: u32 = u32::MAX;
 
 /// Entries of the smallest index. It is kept at most half full.
 const INDEX_SIZE_MIN: usize = 64;
 
-/// Arcs of the first list, before it is sorted for the first time.
-const ARCS_MIN: usize = 1024;
+/// What an [`Indexed`] list holds.
+trait Item: PartialEq + Copy {
+    fn hashed(&self) -> u64;
+}
 
-/// Collects the hits of one chunk.
-pub(super) struct Collector<'budget> {
-    budget: &'budget Budget,
-    /// Over the budget: nothing is collected any more.
-    dropped: bool,
-    /// Positions in `blocks`, by the hash of their keys.
+impl Item for FileArc {
+    #[inline]
+    fn hashed(&self) -> u64 {
+        self.mixed()
+    }
+}
+
+/// A list of different items, and where each of them is.
+struct Indexed<T> {
+    /// Positions in `items`, by the hash of what is there.
     index: Vec<u32>,
     /// Makes collisions a matter of chance, whatever ids a log uses.
     seed: u64,
-    blocks: Vec<Block>,
-    /// Position of the block hit last: hits come in runs.
-    latest: usize,
-    arcs: Vec<ArcKey>,
+    items: Vec<T>,
 }
 
-impl Collector<'_> {
-    pub(super) fn new(budget: &Budget) -> Collector<'_> {
-        Collector {
-            budget,
-            dropped: budget.is_exceeded(),
-            index: vec![UNUSED; INDEX_SIZE_MIN],
-            seed: RandomState::new().hash_one(0),
-            blocks: Vec::new(),
-            latest: 0,
-            arcs: Vec::new(),
-        }
-    }
-
-    #[inline]
-    pub(super) fn line(&mut self, pair: Pair, line: u32) {
-        let key = block_key(pair, line);
-        match self.blocks.get_mut(self.latest) {
-            Some(block) if block.key == key => block.insert(line),
-            _ => self.line_elsewhere(key, line),
-        }
-    }
-
-    fn line_elsewhere(&mut self, key: u64, line: u32) {
-        if self.dropped {
-            return;
-        }
-        let mut at = self.index_of(key);
-        loop {
-            match self.index[at] {
-                UNUSED => break,
-                position if self.blocks[position as usize].key == key => {
-                    self.latest = position as usize;
-                    self.blocks[self.latest].insert(line);
-                    return;
-                }
-                _ => at = (at + 1) & (self.index.len() - 1),
-            }
-        }
-        if 2 * (self.blocks.len() + 1) > self.index.len() {
-            self.grow();
-            return self.line_elsewhere(key, line);
-        }
-        self.index[at] = self.blocks.len() as u32;
-        self.latest = self.blocks.len();
-        self.blocks.push(Block::new(key));
-        self.blocks[self.latest].insert(line);
+impl<T> Indexed<T> {
+    fn new() -> Indexed<T> {
+        let seed = RandomState::new().hash_one(0);
+        Indexed { index: vec![UNUSED; INDEX_SIZE_MIN], seed, items: Vec::new() }
     }
 
     #[inline]
@@ -115,118 +79,236 @@ impl Collector<'_> {
         folded as usize & (self.index.len() - 1)
     }
 
-    /// Makes room for twice as many blocks, if the budget allows.
+    /// The position of the item with this key that `is_it`; or else the entry where it belongs.
+    #[inline]
+    fn find(&self, key: u64, is_it: impl Fn(&T) -> bool) -> Result<usize, usize> {
+        let mut at = self.index_of(key);
+        loop {
+            match self.index[at] {
+                UNUSED => return Err(at),
+                position if is_it(&self.items[position as usize]) => return Ok(position as usize),
+                _ => at = (at + 1) & (self.index.len() - 1),
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        2 * (self.items.len() + 1) > self.index.len()
+    }
+
+    fn push(&mut self, at: usize, item: T) -> usize {
+        self.index[at] = self.items.len() as u32;
+        self.items.push(item);
+        self.items.len() - 1
+    }
+
+    /// Makes room for twice as many items, if the budget allows.
     #[cold]
-    fn grow(&mut self) {
+    fn grow(&mut self, budget: &Budget, key: impl Fn(&T) -> u64) -> bool {
         let more = self.index.len();
-        if !self.budget.take(more * (size_of::<u32>() + size_of::<Block>() / 2)) {
-            self.drop_all();
-            return;
+        if !budget.take(more * (size_of::<u32>() + size_of::<T>() / 2)) {
+            return false;
         }
         self.index = vec![UNUSED; 2 * more];
-        self.blocks.reserve_exact(more - self.blocks.len());
-        for position in 0..self.blocks.len() {
-            let mut at = self.index_of(self.blocks[position].key);
+        self.items.reserve_exact(more - self.items.len());
+        for position in 0..self.items.len() {
+            let mut at = self.index_of(key(&self.items[position]));
             while self.index[at] != UNUSED {
                 at = (at + 1) & (self.index.len() - 1);
             }
             self.index[at] = position as u32;
         }
+        true
+    }
+}
+
+/// Blocks, each once, of numbers that come in runs.
+struct Blocks {
+    blocks: Indexed<Block>,
+    /// Position of the block hit last.
+    latest: usize,
+}
+
+impl Blocks {
+    fn new() -> Blocks {
+        Blocks { blocks: Indexed::new(), latest: 0 }
+    }
+
+    /// Whether there was room for line (or arc) `number`.
+    #[inline]
+    fn insert(&mut self, pair: Pair, number: u32, budget: &Budget) -> bool {
+        let key = block_key(pair, number);
+        match self.blocks.items.get_mut(self.latest) {
+            Some(block) if block.key == key => block.insert(number),
+            _ => return self.insert_elsewhere(key, number, budget),
+        }
+        true
+    }
+
+    fn insert_elsewhere(&mut self, key: u64, number: u32, budget: &Budget) -> bool {
+        self.latest = match self.blocks.find(key, |block| block.key == key) {
+            Ok(position) => position,
+            Err(_) if self.blocks.is_full() => {
+                return self.blocks.grow(budget, |block| block.key)
+                    && self.insert_elsewhere(key, number, budget);
+            }
+            Err(at) => self.blocks.push(at, Block::new(key)),
+        };
+        self.blocks.items[self.latest].insert(number);
+        true
+    }
+
+    fn finish(mut self) -> Vec<Block> {
+        self.blocks.items.shrink_to_fit();
+        self.blocks.items
+    }
+}
+
+/// Collects the hits of one chunk.
+pub(super) struct Collector<'budget> {
+    budget: &'budget Budget,
+    /// Over the budget: nothing is collected any more.
+    dropped: bool,
+    lines: Blocks,
+    arcs: Blocks,
+    /// The arcs by their numbers, which count from 0.
+    known: Indexed<FileArc>,
+}
+
+impl Collector<'_> {
+    pub(super) fn new(budget: &Budget) -> Collector<'_> {
+        Collector {
+            budget,
+            dropped: budget.is_exceeded(),
+            lines: Blocks::new(),
+            arcs: Blocks::new(),
+            known: Indexed::new(),
+        }
     }
 
     #[inline]
-    pub(super) fn arc(&mut self, pair: Pair, from: i32, to: i32) {
-        if self.arcs.len() == self.arcs.capacity() {
-            self.make_room_for_arcs();
-        }
-        if !self.dropped {
-            self.arcs.push(ArcKey::new(pair, from, to));
-        }
-    }
-
-    /// Drops what the list holds twice; if that is little, makes it longer.
-    #[cold]
-    fn make_room_for_arcs(&mut self) {
-        unite_arcs(&mut self.arcs);
-        if self.dropped || self.arcs.len() < self.arcs.capacity() / 2 {
-            return;
-        }
-        let more = self.arcs.capacity().max(ARCS_MIN);
-        if self.budget.take(more * size_of::<ArcKey>()) {
-            self.arcs.reserve_exact(more + self.arcs.capacity() - self.arcs.len());
-        } else {
+    pub(super) fn line(&mut self, pair: Pair, line: u32) {
+        if !self.dropped && !self.lines.insert(pair, line, self.budget) {
             self.drop_all();
         }
     }
 
+    /// Takes an arc from a line to itself for what it says: that the line ran.
+    #[inline]
+    pub(super) fn arc(&mut self, pair: Pair, from: i32, to: i32) {
+        if from == to && from > 0 {
+            return self.line(pair, from as u32);
+        }
+        if self.dropped {
+            return;
+        }
+        let number = self.number(FileArc { file: pair.file(), ends: Ends::new(from, to) });
+        if !number.is_some_and(|number| self.arcs.insert(pair, number, self.budget)) {
+            self.drop_all();
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, arc: FileArc) -> Option<u32> {
+        let found = self.known.find(arc.hashed(), |known| *known == arc);
+        Some(match found {
+            Ok(position) => position as u32,
+            Err(at) => self.number_first(arc, at)?,
+        })
+    }
+
+    #[cold]
+    fn number_first(&mut self, arc: FileArc, at: usize) -> Option<u32> {
+        if !self.known.is_full() {
+            return Some(self.known.push(at, arc) as u32);
+        }
+        let has_grown = self.known.grow(self.budget, Item::hashed);
+        if has_grown { self.number(arc) } else { None }
+    }
+
+    #[cold]
     fn drop_all(&mut self) {
         self.dropped = true;
-        self.index = vec![UNUSED; INDEX_SIZE_MIN];
-        self.blocks = Vec::new();
-        self.arcs = Vec::new();
-        self.latest = 0;
+        (self.lines, self.arcs, self.known) = (Blocks::new(), Blocks::new(), Indexed::new());
     }
 
     /// What was collected; nothing if the budget did not suffice.
-    pub(super) fn finish(mut self) -> Hits {
-        unite_arcs(&mut self.arcs);
-        self.arcs.shrink_to_fit();
-        self.blocks.shrink_to_fit();
-        Hits { blocks: self.blocks, arcs: self.arcs }
+    pub(super) fn finish(self) -> Hits {
+        let mut known = self.known.items;
+        known.shrink_to_fit();
+        Hits { lines: self.lines.finish(), arcs: self.arcs.finish(), known }
     }
 }
 
-fn unite_arcs(arcs: &mut Vec<ArcKey>) {
-    arcs.sort_unstable();
-    arcs.dedup();
-}
-
-/// Hits, of a chunk or of everything.
+/// Hits of a chunk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hits {
-    /// By key, once they were united.
-    pub(super) blocks: Vec<Block>,
-    /// In their order, once they were united.
-    pub(super) arcs: Vec<ArcKey>,
+    pub(super) lines: Vec<Block>,
+    /// Blocks of numbers of arcs.
+    pub(super) arcs: Vec<Block>,
+    /// The arcs by their numbers.
+    pub(super) known: Vec<FileArc>,
 }
 
 impl Hits {
-    /// Gives all hits other ids. Those for which `translate` has none are dropped.
-    pub(super) fn translate(&mut self, translate: impl Fn(Pair) -> Option<Pair>) {
-        self.blocks.retain_mut(|block| {
-            let pair = translate(block.pair());
-            *block = pair.map_or(*block, |pair| block.with_pair(pair));
-            pair.is_some()
-        });
-        self.arcs.retain_mut(|arc| {
-            let pair = translate(arc.pair());
-            *arc = pair.map_or(*arc, |pair| arc.with_pair(pair));
-            pair.is_some()
-        });
-    }
-
-    /// Everything that `parts` hold, sorted, each block and each arc once. The parts are freed as they
-    /// are taken over.
-    pub(super) fn unite(parts: Vec<Hits>) -> Hits {
-        let mut all = Hits::default();
-        all.blocks.reserve_exact(parts.iter().map(|part| part.blocks.len()).sum());
-        all.arcs.reserve_exact(parts.iter().map(|part| part.arcs.len()).sum());
-        for part in parts {
-            all.blocks.extend_from_slice(&part.blocks);
-            all.arcs.extend_from_slice(&part.arcs);
+    /// Gives all hits other ids. Those for which `pair` or `file` has none are dropped.
+    pub(super) fn translate(
+        &mut self,
+        pair: impl Fn(Pair) -> Option<Pair>,
+        file: impl Fn(u32) -> Option<u32>,
+    ) {
+        for blocks in [&mut self.lines, &mut self.arcs] {
+            blocks.retain_mut(|block| {
+                let pair = pair(block.pair());
+                *block = pair.map_or(*block, |pair| block.with_pair(pair));
+                pair.is_some()
+            });
         }
-        all.blocks.par_sort_unstable_by_key(|block| block.key);
-        all.blocks.dedup_by(|later, kept| {
-            let same = later.key == kept.key;
-            if same {
-                kept.lines.iter_mut().zip(later.lines).for_each(|(word, more)| *word |= more);
-            }
-            same
-        });
-        all.arcs.par_sort_unstable();
-        all.arcs.dedup();
-        all
+        // File 0 is none: the blocks that would name these arcs are gone.
+        self.known.iter_mut().for_each(|arc| arc.file = file(arc.file).unwrap_or(0));
     }
+}
+
+/// All hits, each once and in their order.
+#[derive(Debug, Default)]
+pub(super) struct United {
+    /// By key.
+    pub(super) lines: Vec<Block>,
+    /// By key; the numbers of a file's arcs are those of the dictionary.
+    pub(super) arcs: Vec<Block>,
+    pub(super) dictionary: Dictionary,
+}
+
+impl United {
+    /// Everything that `parts` hold; `None` if it does not fit the budget, or has more arcs of one file
+    /// than can be numbered. The parts are freed as they are taken over.
+    pub(super) fn new(parts: Vec<Hits>, budget: &Budget) -> Option<United> {
+        let dictionary = Dictionary::new(&parts)?;
+        let renumbered = parts.into_par_iter().map(|part| {
+            let blocks = if budget.is_exceeded() { Vec::new() } else { dictionary.renumbered(&part) };
+            budget.take(blocks.len().saturating_sub(part.arcs.len()) * size_of::<Block>());
+            (part.lines, blocks)
+        });
+        let (lines, arcs): (Vec<_>, Vec<_>) = renumbered.unzip();
+        let fits = !budget.is_exceeded();
+        fits.then(|| United { lines: unite(lines), arcs: unite(arcs), dictionary })
+    }
+}
+
+/// All blocks of `parts`, sorted, each key once.
+pub(super) fn unite(parts: Vec<Vec<Block>>) -> Vec<Block> {
+    let mut all = Vec::new();
+    all.reserve_exact(parts.iter().map(Vec::len).sum());
+    parts.into_iter().for_each(|part| all.extend_from_slice(&part));
+    all.par_sort_unstable_by_key(|block: &Block| block.key);
+    all.dedup_by(|later, kept| {
+        let same = later.key == kept.key;
+        if same {
+            kept.lines.iter_mut().zip(later.lines).for_each(|(word, more)| *word |= more);
+        }
+        same
+    });
+    all
 }
 
 #[cfg(test)]
@@ -235,12 +317,24 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn lines_of(hits: &Hits) -> Vec<(u32, u32, u32)> {
+    fn numbers_of(blocks: &[Block]) -> Vec<(u32, u32, u32)> {
         let of_block = |block: &Block| {
             let pair = block.pair();
             block.iter().map(move |line| (pair.file(), pair.context(), line)).collect::<Vec<_>>()
         };
-        hits.blocks.iter().flat_map(of_block).collect()
+        blocks.iter().flat_map(of_block).collect()
+    }
+
+    fn arcs_of(hits: &United) -> Vec<(u32, u32, i32, i32)> {
+        let arc_of = |(file, context, number): (u32, u32, u32)| {
+            let ends = hits.dictionary.of_file(file)[number as usize].ends;
+            (file, context, ends.from(), ends.to().expect("an arc"))
+        };
+        numbers_of(&hits.arcs).into_iter().map(arc_of).collect()
+    }
+
+    fn united<const N: usize>(parts: [Collector<'_>; N]) -> United {
+        United::new(parts.map(Collector::finish).into(), &Budget::unlimited()).expect("few arcs")
     }
 
     proptest! {
@@ -259,12 +353,14 @@ mod tests {
             for (number, (file, context, from, to)) in arcs.iter().enumerate() {
                 parts[number % 2].arc(Pair::new(*file, *context), *from, *to);
             }
-            let hits = Hits::unite(parts.map(Collector::finish).into());
-            let expected: Vec<_> = lines.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-            prop_assert_eq!(lines_of(&hits), expected);
-            let found: Vec<_> = hits.arcs.iter().map(|arc| (arc.pair().file(), arc.pair().context(), arc.ends().0, arc.ends().1)).collect();
-            let expected: Vec<_> = arcs.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-            prop_assert_eq!(found, expected);
+            let hits = united(parts);
+            let (ran, taken): (Vec<_>, Vec<_>) =
+                arcs.into_iter().partition(|(_, _, from, to)| from == to && *from > 0);
+            let ran = ran.into_iter().map(|(file, context, line, _)| (file, context, line as u32));
+            let expected: Vec<_> = lines.into_iter().chain(ran).collect::<BTreeSet<_>>().into_iter().collect();
+            prop_assert_eq!(numbers_of(&hits.lines), expected);
+            let expected: Vec<_> = taken.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+            prop_assert_eq!(arcs_of(&hits), expected);
         }
     }
 
@@ -281,16 +377,31 @@ mod tests {
     }
 
     #[test]
+    fn arcs_that_lie_further_apart_when_sorted_count_towards_the_budget() {
+        let far_apart = |budget: &Budget| {
+            let unlimited = Budget::unlimited();
+            let mut collector = Collector::new(&unlimited);
+            for step in 0..256 {
+                (0..256)
+                    .for_each(|line| collector.arc(Pair::new(1, 1 + step), line, 1000 + step as i32));
+            }
+            United::new(vec![collector.finish()], budget).is_some()
+        };
+        assert!(!far_apart(&Budget::new(256 * 40)));
+        assert!(far_apart(&Budget::new(256 * 256 * 40)));
+    }
+
+    #[test]
     fn repeated_hits_cost_no_memory() {
-        let budget = Budget::new(ARCS_MIN as u64 * 16);
+        let budget = Budget::new(16_384);
         let mut collector = Collector::new(&budget);
         for repeat in 0..100_000 {
-            collector.arc(Pair::new(1, 1), repeat % 100, 1);
+            collector.arc(Pair::new(1, 1), repeat % 100 - 100, 1);
             collector.line(Pair::new(1, 1), 1 + repeat as u32 % 200);
         }
         assert!(!budget.is_exceeded());
         let hits = collector.finish();
-        assert_eq!((hits.blocks.len(), hits.arcs.len()), (1, 100));
+        assert_eq!((hits.lines.len(), hits.arcs.len(), hits.known.len()), (1, 1, 100));
     }
 
     #[test]
@@ -302,8 +413,11 @@ mod tests {
             collector.arc(Pair::new(file, 0), 5, 6);
         }
         let mut hits = collector.finish();
-        hits.translate(|pair| (pair.file() == 2).then_some(Pair::new(9, 1)));
-        assert_eq!(lines_of(&hits), [(9, 1, 5)]);
-        assert_eq!(hits.arcs, [ArcKey::new(Pair::new(9, 1), 5, 6)]);
+        let translate = |file: u32| (file == 2).then_some(9);
+        hits.translate(|pair| Some(Pair::new(translate(pair.file())?, 1)), translate);
+        let hits = United::new(vec![hits], &budget).unwrap();
+        assert_eq!(numbers_of(&hits.lines), [(9, 1, 5)]);
+        assert_eq!(arcs_of(&hits), [(9, 1, 5, 6)]);
+        assert!(hits.dictionary.of_file(0).is_empty());
     }
 }

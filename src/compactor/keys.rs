@@ -3,10 +3,11 @@
 //! ```text
 //! Pair       | file 24 | context 26 |
 //! block key  | file 24 | context 26 | line / 256: 14 |
-//! ArcKey     | file 24 | context 26 | from 24 | to 24 |
+//! Ends       | from 24 | to 24 |
 //! ```
 //!
-//! The same layout serves the ids of one log and those of the output.
+//! The same layout serves the ids of one log and those of the output. Arcs are numbered, and their numbers
+//! collected in blocks as those of lines are.
 
 use crate::limits::{LINE_MAX, NAME_ID_MAX};
 
@@ -32,6 +33,9 @@ const _: () = assert!(FILE_BITS + CONTEXT_BITS + BLOCK_BITS == u64::BITS);
 const _: () = assert!(NAME_ID_MAX <= FILE_ID_MAX && NAME_ID_MAX <= CONTEXT_ID_MAX);
 const _: () = assert!(LINE_MAX / BLOCK_LINES < 1 << BLOCK_BITS);
 const _: () = assert!((LINE_MAX as i32) < END_BIAS);
+
+/// How many different arcs of one file can have a number.
+pub(super) const ARCS_OF_FILE_MAX: usize = (BLOCK_LINES as usize) << BLOCK_BITS;
 
 /// A file and a context; by file first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,45 +92,105 @@ impl Block {
         Block { key: pair.0 << BLOCK_BITS | u64::from(self.number()), ..self }
     }
 
+    /// How many lines there are.
+    pub(super) fn len(&self) -> u64 {
+        self.lines.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
     /// The lines, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
         let first = self.number() * BLOCK_LINES;
         let words = self.lines.into_iter().zip((first..).step_by(64));
-        words.flat_map(|(word, first)| {
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit)
-        })
+        words.flat_map(|(word, first)| bits(word).map(move |bit| first + bit))
     }
 }
 
-/// An arc of one file and context; by file, context, line left, line reached, negative ends first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ArcKey(u128);
+/// The positions of the bits that are set in `word`, ascending.
+#[inline]
+pub(super) fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < u64::BITS).then_some(bit)
+    })
+}
 
-impl ArcKey {
+/// Line left and line reached; by the line left first, negative ends before positive ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Ends(u64);
+
+impl Ends {
+    /// Before all others.
+    pub(super) const FIRST: Ends = Ends(0);
+
     #[inline]
-    pub(super) fn new(pair: Pair, from: i32, to: i32) -> ArcKey {
-        let ends = u64::from(biased(from)) << END_BITS | u64::from(biased(to));
-        ArcKey(u128::from(pair.0) << (2 * END_BITS) | u128::from(ends))
+    pub(super) fn new(from: i32, to: i32) -> Ends {
+        Ends(u64::from(biased(from)) << END_BITS | u64::from(biased(to)))
     }
 
-    pub(super) fn pair(self) -> Pair {
-        Pair((self.0 >> (2 * END_BITS)) as u64)
+    /// No arc, but a note that `line` ran, which follows from the arcs that touch it.
+    pub(super) fn only(line: u32) -> Ends {
+        Ends(u64::from(biased(line as i32)) << END_BITS)
     }
 
-    pub(super) fn with_pair(self, pair: Pair) -> ArcKey {
-        let ends = self.0 & ((1 << (2 * END_BITS)) - 1);
-        ArcKey(u128::from(pair.0) << (2 * END_BITS) | ends)
+    #[inline]
+    pub(super) fn from(self) -> i32 {
+        end(self.0 >> END_BITS)
     }
 
-    /// Line left and line reached.
-    pub(super) fn ends(self) -> (i32, i32) {
-        let end = |bits: u128| (bits as i32 & ((1 << END_BITS) - 1)) - END_BIAS;
-        (end(self.0 >> END_BITS), end(self.0))
+    /// `None` for [`Ends::only`].
+    #[inline]
+    pub(super) fn to(self) -> Option<i32> {
+        let is_arc = self.0 & ((1 << END_BITS) - 1) != 0;
+        is_arc.then(|| end(self.0))
     }
 }
 
+/// An arc of a file, whoever took it; by file first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileArc {
+    pub(super) file: u32,
+    pub(super) ends: Ends,
+}
+
+impl FileArc {
+    /// For hashing.
+    #[inline]
+    pub(super) fn mixed(self) -> u64 {
+        self.ends.0 ^ u64::from(self.file) << (2 * END_BITS - 8)
+    }
+}
+
+/// Where a hit stands in the output; by file, context, line left, line reached. A line is the arc to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) pair: Pair,
+    pub(super) ends: Ends,
+}
+
+impl Place {
+    /// Before all hits of `pair`.
+    pub(super) fn first_of(pair: Pair) -> Place {
+        Place { pair, ends: Ends::FIRST }
+    }
+
+    /// The place halfway to `end`, if both are in one pair and neither is it.
+    pub(super) fn midpoint(self, end: Place) -> Option<Place> {
+        let last = Ends((1 << (2 * END_BITS)) - 1);
+        let end = if end.pair == self.pair { end.ends } else { last };
+        let middle = self.ends.0.midpoint(end.0);
+        (middle > self.ends.0).then_some(Place { ends: Ends(middle), ..self })
+    }
+}
+
+#[inline]
 fn biased(end: i32) -> u32 {
     (end + END_BIAS) as u32
+}
+
+#[inline]
+fn end(bits: u64) -> i32 {
+    (bits as i32 & ((1 << END_BITS) - 1)) - END_BIAS
 }
 
 #[cfg(test)]
@@ -142,12 +206,16 @@ mod tests {
             left in (1..=FILE_ID_MAX, 0..=CONTEXT_ID_MAX, -END_MAX..=END_MAX, -END_MAX..=END_MAX),
             right in (1..=FILE_ID_MAX, 0..=CONTEXT_ID_MAX, -END_MAX..=END_MAX, -END_MAX..=END_MAX),
         ) {
-            let key = |(file, context, from, to)| ArcKey::new(Pair::new(file, context), from, to);
-            let (pair, ends) = (key(left).pair(), key(left).ends());
-            prop_assert_eq!((pair.file(), pair.context(), ends.0, ends.1), left);
-            prop_assert_eq!(key(left).cmp(&key(right)), left.cmp(&right));
-            let moved = key(left).with_pair(Pair::new(right.0, right.1));
-            prop_assert_eq!((moved.pair(), moved.ends()), (key(right).pair(), ends));
+            let place = |(file, context, from, to)| {
+                Place { pair: Pair::new(file, context), ends: Ends::new(from, to) }
+            };
+            let Place { pair, ends } = place(left);
+            let to = ends.to().expect("an arc");
+            prop_assert_eq!((pair.file(), pair.context(), ends.from(), to), left);
+            prop_assert_eq!(place(left).cmp(&place(right)), left.cmp(&right));
+            let line = left.2.unsigned_abs();
+            let only = Ends::only(line);
+            prop_assert_eq!((only.from(), only.to()), (line as i32, None));
         }
 
         #[test]

@@ -5,8 +5,8 @@
 //! the order of the rows, so that the output does not depend on how many there are.
 
 use super::discover::LogPath;
-use super::hits::{Budget, Hits};
-use super::keys::{CONTEXT_ID_MAX, FILE_ID_MAX, Pair};
+use super::hits::{Budget, Hits, United};
+use super::keys::{CONTEXT_ID_MAX, FILE_ID_MAX, Pair, Place};
 use super::names::{self, NameTable};
 use super::scan::{self, Ids, Log, LogAndHits};
 use super::{Error, Progress};
@@ -21,6 +21,10 @@ const HIT_BYTES: u64 = 8;
 
 /// Joining the chunks' hits takes as much memory again, for a moment.
 const COPIES: u64 = 2;
+
+/// Arcs of one file and context are only divided where they take more than this, in bytes: each division
+/// reads all logs once more.
+const PAIR_BYTES_MIN: u64 = 4 << 20;
 
 /// All logs, read.
 #[derive(Debug, Default)]
@@ -37,7 +41,7 @@ pub(super) struct Merged {
     /// The logs that cannot be read, and why.
     pub(super) unreadable: Vec<(LogPath, reader::Error)>,
     /// All hits, if they fit into memory.
-    hits: Option<Hits>,
+    hits: Option<United>,
 }
 
 impl Merged {
@@ -62,7 +66,7 @@ impl Merged {
         read.sort_by_cached_key(|(log, _)| (log.log_id, Reverse(log.counts.valid), log.path.clone()));
         let (logs, hits): (Vec<Log>, Vec<Vec<Hits>>) = read.into_iter().unzip();
         let (files, contexts, ids) = unite_names(&logs)?;
-        let hits = (!budget.is_exceeded()).then(|| translated(hits, &ids));
+        let hits = if budget.is_exceeded() { None } else { translated(hits, &ids, &budget) };
         let mut merged = Merged { files, contexts, unreadable, hits, ..Merged::default() };
         for (log, ids) in logs.into_iter().zip(ids) {
             let is_copy = merged.logs.last().is_some_and(|previous| previous.log_id == log.log_id);
@@ -84,22 +88,29 @@ impl Merged {
         mut write: W,
     ) -> Result<(), Error>
     where
-        W: FnMut(&Hits) -> Result<(), Error>,
+        W: FnMut(&United) -> Result<(), Error>,
     {
         if let Some(hits) = self.hits.take() {
             return write(&hits);
         }
         let limit = memory_bytes / COPIES;
         let weights = self.weights();
-        let mut parts = first_parts(&weights, self.contexts.texts.len() as u32, limit / HIT_BYTES);
+        let contexts = self.contexts.texts.len() as u32;
+        let has_arcs = self.all_logs().any(|(log, _)| log.contents.arcs > 0);
+        let mut parts = first_parts(&weights, contexts, limit / HIT_BYTES);
         parts.reverse();
         while let Some(part) = parts.pop() {
-            let halves = halves(&part, &weights, self.contexts.texts.len() as u32);
+            // The lines of a file and context take little; its arcs may not.
+            let (halves, limit) = match halves(&part, &weights, contexts) {
+                None if has_arcs => (halves_of_pair(&part), limit.max(PAIR_BYTES_MIN)),
+                halves => (halves, limit),
+            };
             let budget = if halves.is_some() { Budget::new(limit) } else { Budget::unlimited() };
             let hits = self.scan_part(&part, &budget, progress)?;
-            match halves {
-                Some([first, second]) if budget.is_exceeded() => parts.extend([second, first]),
-                _ => write(&Hits::unite(hits))?,
+            match (United::new(hits, &budget), halves) {
+                (Some(hits), _) => write(&hits)?,
+                (None, Some([first, second])) => parts.extend([second, first]),
+                (None, None) => unreachable!("one arc has a number, and the budget no limit"),
             }
         }
         Ok(())
@@ -135,7 +146,7 @@ impl Merged {
 
     fn scan_part(
         &self,
-        part: &Range<Pair>,
+        part: &Range<Place>,
         budget: &Budget,
         progress: &dyn Progress,
     ) -> Result<Vec<Hits>, Error> {
@@ -162,19 +173,19 @@ fn unite_names(logs: &[Log]) -> Result<(NameTable, NameTable, Vec<Ids>), Error> 
     Ok((files, contexts, ids))
 }
 
-/// All hits with the output's ids.
-fn translated(hits: Vec<Vec<Hits>>, ids: &[Ids]) -> Hits {
+/// All hits with the output's ids, if they fit.
+fn translated(hits: Vec<Vec<Hits>>, ids: &[Ids], budget: &Budget) -> Option<United> {
     let of_log = |(mut chunks, ids): (Vec<Hits>, &Ids)| {
-        let translate = |hits: &mut Hits| hits.translate(|pair| ids.pair(pair.file(), pair.context()));
-        chunks.par_iter_mut().for_each(translate);
+        let pair = |pair: Pair| ids.pair(pair.file(), pair.context());
+        chunks.par_iter_mut().for_each(|hits| hits.translate(pair, |file| ids.files.get(file)));
         chunks
     };
-    Hits::unite(hits.into_par_iter().zip(ids).flat_map(of_log).collect())
+    United::new(hits.into_par_iter().zip(ids).flat_map(of_log).collect(), budget)
 }
 
 /// Whether `log` may have hits in `part`. Files with very large ids are not counted one by one.
-fn may_have_hits(log: &Log, ids: &Ids, part: &Range<Pair>) -> bool {
-    let files = part.start.file()..=part.end.file();
+fn may_have_hits(log: &Log, ids: &Ids, part: &Range<Place>) -> bool {
+    let files = part.start.pair.file()..=part.end.pair.file();
     let hits = &log.contents.hits_by_file;
     let counted: u64 = hits.iter().map(|(_, hits)| hits).sum();
     counted < log.contents.lines + log.contents.arcs
@@ -182,7 +193,7 @@ fn may_have_hits(log: &Log, ids: &Ids, part: &Range<Pair>) -> bool {
 }
 
 /// Ranges that cover all files and contexts, in their order, with some `hits_max` hits each.
-fn first_parts(weights: &[u64], contexts: u32, hits_max: u64) -> Vec<Range<Pair>> {
+fn first_parts(weights: &[u64], contexts: u32, hits_max: u64) -> Vec<Range<Place>> {
     let mut bounds = vec![Pair::new(1, 0)];
     let mut hits = 0;
     for (file, weight) in (0..).zip(weights).skip(1) {
@@ -199,25 +210,41 @@ fn first_parts(weights: &[u64], contexts: u32, hits_max: u64) -> Vec<Range<Pair>
         bounds.extend(inner.map(|context| Pair::new(file, context)));
     }
     bounds.push(Pair::new(weights.len() as u32, 0));
-    bounds.windows(2).map(|bounds| bounds[0]..bounds[1]).collect()
+    bounds.windows(2).map(|bounds| between(bounds[0], bounds[1])).collect()
+}
+
+/// All hits from those of `start` to before those of `end`.
+fn between(start: Pair, end: Pair) -> Range<Place> {
+    Place::first_of(start)..Place::first_of(end)
 }
 
 /// `part` divided: between files, so that both halves have as many hits as can be, or else between
-/// contexts. The lines of one file and context are never divided.
-fn halves(part: &Range<Pair>, weights: &[u64], contexts: u32) -> Option<[Range<Pair>; 2]> {
-    let (first, last) = (part.start.file(), last_file(part));
+/// contexts. `None` if it is one file and context, or less.
+fn halves(part: &Range<Place>, weights: &[u64], contexts: u32) -> Option<[Range<Place>; 2]> {
+    let is_whole = |place: Place| place == Place::first_of(place.pair);
+    if !is_whole(part.start) || !is_whole(part.end) {
+        return None;
+    }
+    let (start, end) = (part.start.pair, part.end.pair);
+    let (first, last) = (start.file(), last_file(end));
     let middle = if first < last {
         Pair::new(middle_file(first, last, weights), 0)
     } else {
-        let end = if part.end.file() == first { part.end.context() } else { contexts + 1 };
-        let middle = part.start.context().midpoint(end);
-        (middle > part.start.context()).then(|| Pair::new(first, middle))?
+        let end = if end.file() == first { end.context() } else { contexts + 1 };
+        let middle = start.context().midpoint(end);
+        (middle > start.context()).then(|| Pair::new(first, middle))?
     };
+    Some([between(start, middle), between(middle, end)])
+}
+
+/// `part`, which lies in one file and context, divided by the lines at the ends of its arcs.
+fn halves_of_pair(part: &Range<Place>) -> Option<[Range<Place>; 2]> {
+    let middle = part.start.midpoint(part.end)?;
     Some([part.start..middle, middle..part.end])
 }
 
-fn last_file(part: &Range<Pair>) -> u32 {
-    if part.end.context() == 0 { part.end.file() - 1 } else { part.end.file() }
+fn last_file(end: Pair) -> u32 {
+    if end.context() == 0 { end.file() - 1 } else { end.file() }
 }
 
 /// The file between `first` (exclusively) and `last` before which half of the hits lie.
@@ -241,12 +268,13 @@ fn middle_file(first: u32, last: u32, weights: &[u64]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compactor::keys::Ends;
 
     const CONTEXTS: u32 = 10;
 
-    fn assert_covering(parts: &[Range<Pair>], files: u32) {
-        assert_eq!(parts[0].start, Pair::new(1, 0));
-        assert_eq!(parts[parts.len() - 1].end, Pair::new(files + 1, 0));
+    fn assert_covering(parts: &[Range<Place>], files: u32) {
+        assert_eq!(parts[0].start, Place::first_of(Pair::new(1, 0)));
+        assert_eq!(parts[parts.len() - 1].end, Place::first_of(Pair::new(files + 1, 0)));
         assert!(parts.windows(2).all(|two| two[0].end == two[1].start), "{parts:?}");
         assert!(parts.iter().all(|part| part.start < part.end), "{parts:?}");
     }
@@ -272,7 +300,7 @@ mod tests {
     #[test]
     fn halving_ends_with_single_pairs() {
         let weights = [0, 5, 0, 500, 5];
-        let mut parts = vec![Pair::new(1, 0)..Pair::new(5, 0)];
+        let mut parts = vec![between(Pair::new(1, 0), Pair::new(5, 0))];
         let mut single = Vec::new();
         while let Some(part) = parts.pop() {
             match halves(&part, &weights, CONTEXTS) {
@@ -282,5 +310,23 @@ mod tests {
         }
         assert_covering(&single, 4);
         assert_eq!(single.len(), 4 * (CONTEXTS as usize + 1));
+    }
+
+    #[test]
+    fn a_pair_is_divided_until_a_part_has_one_arc() {
+        let pair = Pair::new(3, CONTEXTS);
+        let wanted = Place { pair, ends: Ends::new(-7, 44) };
+        for end in [Pair::new(3, CONTEXTS + 1), Pair::new(4, 0)] {
+            let mut part = between(pair, end);
+            assert!(halves(&part, &[0, 1, 1, 1], CONTEXTS).is_none());
+            let mut divisions = 0;
+            while let Some([first, second]) = halves_of_pair(&part) {
+                assert_eq!((first.start, first.end, second.end), (part.start, second.start, part.end));
+                part = if first.contains(&wanted) { first } else { second };
+                assert!(halves(&part, &[0, 1, 1, 1], CONTEXTS).is_none() && part.contains(&wanted));
+                divisions += 1;
+            }
+            assert!(divisions <= 48 && part.start == wanted, "{part:?}");
+        }
     }
 }

@@ -12,6 +12,9 @@
 //! The same logs give the same bytes, in whatever order they are given and with any number of threads.
 //! Logs are never changed, and only deleted if asked.
 
+mod arc_rows;
+mod arcs;
+mod bitmap;
 mod database;
 mod destination;
 mod discover;
@@ -31,8 +34,6 @@ mod source;
 pub(crate) mod wording;
 
 pub use error::Error;
-#[cfg(feature = "cli")]
-pub(crate) use source::sha256;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;
@@ -41,6 +42,7 @@ use merge::Merged;
 use publish::Output;
 use rows::{Distinct, HitRows};
 use scan::Log;
+use schema::Form;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,10 +68,13 @@ pub struct Options {
     /// Whether to delete each log that was read whole and whose writer has ended, once the output is in
     /// its place.
     pub delete_logs: bool,
+    /// Whether `arc` is to be a table, as coverage.py makes it, and not a view of something some twenty
+    /// times smaller. Coverage.py reads and adds to both alike; other programs may look for the table.
+    pub plain_tables: bool,
 }
 
 impl Options {
-    /// Compact into `output`, with all cores and 1 GiB of memory, deleting nothing.
+    /// Compact into `output`, with all cores and 1 GiB of memory, deleting nothing, in the compact form.
     #[must_use]
     pub fn new(output: impl AsRef<Path>) -> Options {
         Options {
@@ -77,6 +82,7 @@ impl Options {
             threads: None,
             memory_bytes: MEMORY_BYTES_DEFAULT,
             delete_logs: false,
+            plain_tables: false,
         }
     }
 }
@@ -190,12 +196,18 @@ fn write(
     let is_empty = arcs == 0 && hits(|log| log.contents.lines) == 0;
     let (mut notes, told) = (inputs.notes, inputs.told);
 
-    let connection = database::create(output.temporary()).map_err(failed)?;
+    let form = match has_arcs {
+        false => Form::Lines,
+        true if options.plain_tables => Form::PlainArcs,
+        true => Form::CompactArcs,
+    };
+
+    let connection = database::create(output.temporary(), form).map_err(failed)?;
     // Without hits it is open which kind of data others may be combined with.
     database::write_meta(&connection, (has_arcs || !is_empty).then_some(has_arcs)).map_err(failed)?;
     database::write_names(&connection, "file", &merged.files.texts).map_err(failed)?;
     database::write_names(&connection, "context", &merged.contexts.texts).map_err(failed)?;
-    let mut rows = HitRows::new(&connection, has_arcs).map_err(failed)?;
+    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
     merged.for_each_part(options.memory_bytes, progress, |hits| rows.write(hits).map_err(failed))?;
     let distinct = rows.finish().map_err(failed)?;
     let (logs, processes) = logs::describe(merged, &inputs.commands);
@@ -203,7 +215,7 @@ fn write(
     let states = logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
     source::write(&connection, &merged.files.texts, &states).map_err(failed)?;
     logs::write_tests(&connection, &inputs.tests).map_err(failed)?;
-    if let Some(finding) = database::finish(connection, output.temporary()).map_err(failed)? {
+    if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
         return Err(Error::Inconsistent { path: options.output.clone(), finding });
     }
     notes.extend(notes_on(merged));
@@ -230,6 +242,7 @@ fn with_totals(
     report.files = merged.files.texts.len() as u64;
     report.lines = distinct.lines;
     report.arcs = distinct.arcs;
+    report.left_out = distinct.left_out;
     report.output = logs::path_text(output);
     report.unreadable = merged.unreadable.iter().map(unreadable).collect();
     report

@@ -43,7 +43,7 @@ mod tests {
             let budget = Budget::unlimited();
             let mut collector = Collector::new(&budget);
             lines.iter().rev().for_each(|line| collector.line(Pair::new(1, 1), *line));
-            let mut blocks = collector.finish().blocks;
+            let mut blocks = collector.finish().lines;
             blocks.sort_unstable_by_key(|block| block.key);
             let numbits = numbits(&blocks);
             prop_assert_eq!(lines_of(&numbits), lines);

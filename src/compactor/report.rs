@@ -43,6 +43,8 @@ pub struct Report {
     pub missing: u64,
     /// Lines and arcs whose file or context has lost its name: counted, and left out.
     pub unnamed: u64,
+    /// Lines whose rows would be out of all proportion to the logs (see limits.rs): counted, and left out.
+    pub left_out: u64,
     /// What else is worth a sentence.
     pub notes: Vec<String>,
     /// The file that was written.
@@ -150,7 +152,8 @@ impl Report {
     /// that was killed is no loss.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.unreadable.is_empty() && self.unnamed == 0 && self.logs.iter().all(|log| log.is_whole)
+        let is_complete = self.unreadable.is_empty() && self.unnamed == 0 && self.left_out == 0;
+        is_complete && self.logs.iter().all(|log| log.is_whole)
     }
 }
 
@@ -164,9 +167,12 @@ impl Display for Report {
         }
         write!(f, "  {}", counted(self.records, "record"))?;
         write!(f, "  {} lost  {} damaged", grouped(self.lost), grouped(self.damaged))?;
-        for (count, what) in
-            [(self.foreign, "foreign"), (self.missing, "missing"), (self.unnamed, "unnamed")]
-        {
+        for (count, what) in [
+            (self.foreign, "foreign"),
+            (self.missing, "missing"),
+            (self.unnamed, "unnamed"),
+            (self.left_out, "left out"),
+        ] {
             if count > 0 {
                 write!(f, "  {} {what}", grouped(count))?;
             }

@@ -5,7 +5,7 @@
 use super::Progress;
 use super::discover::LogPath;
 use super::hits::{Budget, Collector, Hits};
-use super::keys::Pair;
+use super::keys::{Ends, Pair, Place};
 use super::names::IdMap;
 use crate::format::{HEADER_SIZE, Header, LogId, RECORD_SIZE, Record, Slot};
 use crate::reader::{Contents, Digest, Error, LogReader, SlotCounts, State};
@@ -96,7 +96,7 @@ fn scan(path: &LogPath, budget: &Budget, progress: &dyn Progress) -> Result<LogA
         let mut is_empty_used = false;
         let counts = reader.scan(range.clone(), |number, slot| {
             digest.add(number, &slot);
-            collect(&mut hits, &slot, |file, context| {
+            collect(&mut hits, &slot, |file, context, _| {
                 is_empty_used |= context == 0;
                 Some(Pair::new(file, context))
             });
@@ -149,12 +149,12 @@ fn log_of(
     }
 }
 
-/// Reads `log` again for the hits that `wanted` lets pass, with the output's ids. `None` if the file is
+/// Reads `log` again for the hits that lie in `wanted`, with the output's ids. `None` if the file is
 /// not the one that was read before.
 pub(super) fn scan_part(
     log: &Log,
     ids: &Ids,
-    wanted: &Range<Pair>,
+    wanted: &Range<Place>,
     budget: &Budget,
     progress: &dyn Progress,
 ) -> Result<Option<Vec<Hits>>, Error> {
@@ -166,8 +166,9 @@ pub(super) fn scan_part(
         let mut hits = Collector::new(budget);
         if !budget.is_exceeded() {
             reader.scan(range.clone(), |_, slot| {
-                collect(&mut hits, &slot, |file, context| {
-                    ids.pair(file, context).filter(|pair| wanted.contains(pair))
+                collect(&mut hits, &slot, |file, context, ends| {
+                    let pair = ids.pair(file, context)?;
+                    wanted.contains(&Place { pair, ends }).then_some(pair)
                 });
             })?;
         }
@@ -209,15 +210,19 @@ fn place_of_hit(slot: &Slot) -> Option<(u32, u32)> {
 }
 
 #[inline(always)]
-fn collect(hits: &mut Collector<'_>, slot: &Slot, mut pair: impl FnMut(u32, u32) -> Option<Pair>) {
+fn collect(
+    hits: &mut Collector<'_>,
+    slot: &Slot,
+    mut pair: impl FnMut(u32, u32, Ends) -> Option<Pair>,
+) {
     match *slot {
         Slot::Valid(Record::Line { context, file, line }) => {
-            if let Some(pair) = pair(file, context) {
+            if let Some(pair) = pair(file, context, Ends::new(line as i32, line as i32)) {
                 hits.line(pair, line);
             }
         }
         Slot::Valid(Record::Arc { context, file, from, to }) => {
-            if let Some(pair) = pair(file, context) {
+            if let Some(pair) = pair(file, context, Ends::new(from, to)) {
                 hits.arc(pair, from, to);
             }
         }

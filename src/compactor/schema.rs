@@ -21,10 +21,29 @@
 //! * `hitlog_line (path, line, context)` and `hitlog_arc (path, from_line, to_line, context)`: who ran
 //!   what, in words. Both are right whether lines or arcs were recorded.
 //! * `hitlog_number`: line numbers, to unfold numbits with.
+//!
+//! Where arcs were recorded, `arc` is a view, unless plain tables were asked for: a context takes much the
+//! same arcs as the one before, and a row for each takes some fifty bytes with its index. Behind the view are:
+//!
+//! * `hitlog_known_arc`: the arcs of each file by number. An arc without a line reached is a line that
+//!   only arcs tell of.
+//! * `hitlog_arc_bits`: which of them were taken in a context; bit `n` of a row: arc `64 * block + n`.
+//! * `hitlog_other_arc`: arcs that have no number: what `coverage combine --append` adds, mostly.
 
 /// Every line number up to here is in `hitlog_number`, whether it was hit or not, so that lines which
 /// `coverage combine --append` adds to the file are seen by the views as well.
 pub(super) const NUMBERS_MIN: u32 = 8192;
+
+/// What hits are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Lines, as numbits.
+    Lines,
+    /// Arcs, as rows of coverage.py's own table.
+    PlainArcs,
+    /// Arcs, as bits behind a view.
+    CompactArcs,
+}
 
 const TABLES: &str = "
 create table coverage_schema (version integer);
@@ -36,11 +55,6 @@ create table line_bits (
     foreign key (file_id) references file (id),
     foreign key (context_id) references context (id),
     unique (file_id, context_id));
-create table arc (
-    file_id integer, context_id integer, fromno integer, tono integer,
-    foreign key (file_id) references file (id),
-    foreign key (context_id) references context (id),
-    unique (file_id, context_id, fromno, tono));
 create table tracer (
     file_id integer primary key, tracer text,
     foreign key (file_id) references file (id));
@@ -61,11 +75,72 @@ create table hitlog_surroundings (value text);
 create table hitlog_number (line integer primary key);
 ";
 
+/// Coverage.py's own table of arcs.
+const ARC_TABLE: &str = "
+create table arc (
+    file_id integer, context_id integer, fromno integer, tono integer,
+    foreign key (file_id) references file (id),
+    foreign key (context_id) references context (id),
+    unique (file_id, context_id, fromno, tono));
+";
+
+/// What stands in its place. Numbers are the inner loop, whatever is asked: `cross join` says so.
+///
+/// What coverage.py inserts into the view goes to a table beside it, if it is not there already.
+const COMPACT_ARCS: &str = "
+create table hitlog_known_arc (
+    file_id integer, number integer, fromno integer, tono integer,
+    primary key (file_id, number)) without rowid;
+create table hitlog_arc_bits (
+    file_id integer, context_id integer, block integer, bits integer,
+    primary key (file_id, block, context_id)) without rowid;
+create table hitlog_other_arc (
+    file_id integer, context_id integer, fromno integer, tono integer,
+    unique (file_id, context_id, fromno, tono));
+create view arc (file_id, context_id, fromno, tono) as
+select taken.file_id, taken.context_id, known.fromno, known.tono
+  from hitlog_arc_bits as taken
+  cross join hitlog_known_arc as known
+    on known.file_id = taken.file_id
+   and known.number between 64 * taken.block and 64 * taken.block + 63
+ where (taken.bits >> (known.number & 63)) & 1
+   and known.tono is not null
+union all
+select file_id, context_id, fromno, tono from hitlog_other_arc where tono is not null;
+create trigger hitlog_arc_insert instead of insert on arc begin
+    insert or ignore into hitlog_other_arc
+    select new.file_id, new.context_id, new.fromno, new.tono
+     where not exists (
+        select 1
+          from hitlog_known_arc as known
+          cross join hitlog_arc_bits as taken
+            on taken.file_id = new.file_id
+           and taken.block = known.number >> 6
+           and taken.context_id = new.context_id
+         where known.file_id = new.file_id and known.fromno = new.fromno and known.tono = new.tono
+           and (taken.bits >> (known.number & 63)) & 1);
+end;
+";
+
 /// The indexes that lead from a context to what it ran, and to how long it took.
 const INDEXES: &str = "
 create index hitlog_line_bits_context on line_bits (context_id, file_id);
-create index hitlog_arc_context on arc (context_id, file_id);
 create index hitlog_context_context on hitlog_context (context_id);
+";
+
+const PLAIN_INDEXES: &str = "
+create index hitlog_arc_context on arc (context_id, file_id);
+";
+
+/// And from the ends of an arc to its number. Without statistics, older SQLites take each question by way
+/// of all that a file's contexts took; the limit keeps them cheap, and they are the same each time.
+const COMPACT_INDEXES: &str = "
+create index hitlog_known_arc_ends on hitlog_known_arc (file_id, fromno, tono);
+create index hitlog_arc_bits_context on hitlog_arc_bits (context_id, file_id);
+create index hitlog_other_arc_context on hitlog_other_arc (context_id, file_id);
+pragma analysis_limit = 1000;
+analyze hitlog_arc_bits;
+analyze hitlog_known_arc;
 ";
 
 /// A bit of a numbits is tested by the position of its byte in a string of all bytes: pure SQL has no
@@ -73,7 +148,7 @@ create index hitlog_context_context on hitlog_context (context_id);
 ///
 /// Arcs tell lines at both of their ends. A line that some arc leaves is taken from there; one that arcs
 /// only reach, from those. An arc from a line to itself says no more than that the line ran.
-const VIEWS: &str = "
+const PLAIN_VIEWS: &str = "
 create view hitlog_line (path, line, context) as
 select file.path, hitlog_number.line, context.context
   from line_bits
@@ -105,13 +180,85 @@ select file.path, arc.fromno, arc.tono, context.context
  where arc.fromno <> arc.tono;
 ";
 
+/// The same from bits: there a line that ran has a bit of its own. How numbers and bits belong together is
+/// said twice, for questions that come from a context and for those that come from a line.
+const COMPACT_VIEWS: &str = "
+create view hitlog_line (path, line, context) as
+select file.path, known.fromno, context.context
+  from hitlog_arc_bits as taken
+  join hitlog_known_arc as known
+    on known.file_id = taken.file_id
+   and known.number between 64 * taken.block and 64 * taken.block + 63
+   and taken.block = known.number >> 6
+  join file on file.id = taken.file_id
+  join context on context.id = taken.context_id
+ where (taken.bits >> (known.number & 63)) & 1
+   and known.fromno > 0
+   and (known.tono = known.fromno or known.tono is null)
+union all
+select distinct file.path, other.fromno, context.context
+  from hitlog_other_arc as other
+  join file on file.id = other.file_id
+  join context on context.id = other.context_id
+ where other.fromno > 0
+   and not exists (
+    select 1
+      from hitlog_known_arc as known
+      cross join hitlog_arc_bits as taken
+        on taken.file_id = other.file_id
+       and taken.block = known.number >> 6
+       and taken.context_id = other.context_id
+     where known.file_id = other.file_id and known.fromno = other.fromno
+       and (known.tono = known.fromno or known.tono is null)
+       and (taken.bits >> (known.number & 63)) & 1)
+union all
+select distinct file.path, other.tono, context.context
+  from hitlog_other_arc as other
+  join file on file.id = other.file_id
+  join context on context.id = other.context_id
+ where other.tono > 0
+   and not exists (select 1 from hitlog_other_arc as leaving
+                    where leaving.file_id = other.file_id and leaving.context_id = other.context_id
+                      and leaving.fromno = other.tono)
+   and not exists (
+    select 1
+      from hitlog_known_arc as known
+      cross join hitlog_arc_bits as taken
+        on taken.file_id = other.file_id
+       and taken.block = known.number >> 6
+       and taken.context_id = other.context_id
+     where known.file_id = other.file_id and known.fromno = other.tono
+       and (known.tono = known.fromno or known.tono is null)
+       and (taken.bits >> (known.number & 63)) & 1);
+create view hitlog_arc (path, from_line, to_line, context) as
+select file.path, known.fromno, known.tono, context.context
+  from hitlog_arc_bits as taken
+  join hitlog_known_arc as known
+    on known.file_id = taken.file_id
+   and known.number between 64 * taken.block and 64 * taken.block + 63
+   and taken.block = known.number >> 6
+  join file on file.id = taken.file_id
+  join context on context.id = taken.context_id
+ where (taken.bits >> (known.number & 63)) & 1
+   and known.fromno <> known.tono
+union all
+select file.path, other.fromno, other.tono, context.context
+  from hitlog_other_arc as other
+  join file on file.id = other.file_id
+  join context on context.id = other.context_id
+ where other.fromno <> other.tono;
+";
+
 /// The statements that make all tables and views, empty.
-pub(super) fn tables_and_views() -> String {
+pub(super) fn tables_and_views(form: Form) -> String {
+    if form == Form::CompactArcs {
+        return [TABLES, COMPACT_ARCS, COMPACT_VIEWS].concat();
+    }
     let bytes: String = (0..=255_u8).map(|byte| format!("{byte:02X}")).collect();
-    [TABLES, &VIEWS.replace("BYTES", &bytes)].concat()
+    [TABLES, ARC_TABLE, &PLAIN_VIEWS.replace("BYTES", &bytes)].concat()
 }
 
 /// The statements that make the indexes, to be run when the tables are full.
-pub(super) fn indexes() -> &'static str {
-    INDEXES
+pub(super) fn indexes(form: Form) -> String {
+    [INDEXES, if form == Form::CompactArcs { COMPACT_INDEXES } else { PLAIN_INDEXES }].concat()
 }

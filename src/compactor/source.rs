@@ -6,6 +6,7 @@
 //! Of a large file only the hash is kept, which still tells whether it changed.
 
 use super::logs::FileState;
+use crate::hash::{hex, sha256};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
@@ -115,15 +116,6 @@ fn compress(file: &mut File) -> io::Result<Kept> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&bytes)?;
     Ok(Kept { state: "kept", sha256: Some(sha256(&bytes)), source: Some(encoder.finish()?) })
-}
-
-/// SHA-256 of `bytes` in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) fn utc(ns: i64) -> String {
 }
 
 /// The name of signal `number`, if it is a common one.
-pub(super) fn signal(number: i32) -> String {
+pub(crate) fn signal(number: i32) -> String {
     let name = match number {
         libc::SIGHUP => "SIGHUP",
         libc::SIGINT => "SIGINT",

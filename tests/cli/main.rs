@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod folder;
+mod questions;
 mod recorded;
 
 use std::fs;
@@ -61,10 +62,10 @@ fn a_command_that_cannot_be_started_ends_as_with_env() {
 fn a_run_says_what_is_recorded_and_how_the_command_ended() {
     let folder = Folder::new();
     fs::create_dir(folder.path().join("src")).expect("writable");
-    let args =
-        ["run", "--branch", "--source", "src", "--source", "jinja2", "--context", "nightly", "--"];
+    let options = "--branch --test-contexts --source src --source jinja2 --context nightly --";
+    let args = std::iter::once("run").chain(options.split(' '));
     let script = ["sh", "-c", "echo $HITLOG_RUN $HITLOG_CONTEXT; exit 3"];
-    let ended = folder.hitlog(args.iter().chain(&script));
+    let ended = folder.hitlog(args.chain(script));
     assert_eq!(ended.code, Some(3));
     let cwd = folder.path().canonicalize().expect("it exists");
     let run = cwd.join(folder.runs()[0].strip_prefix(folder.path()).expect("below"));
@@ -72,7 +73,7 @@ fn a_run_says_what_is_recorded_and_how_the_command_ended() {
 
     let expected = serde_json::json!({
         "version": 1, "cwd": cwd, "command": script, "branch": true,
-        "source": [cwd.join("src"), "jinja2"], "context": "nightly",
+        "source": [cwd.join("src"), "jinja2"], "context": "nightly", "test_contexts": true,
     });
     assert_eq!(folder.json("run.json"), expected);
     let command = folder.json("command.json");
@@ -241,10 +242,13 @@ fn wrong_arguments_are_told_in_the_same_voice() {
     assert!(ended.stderr.contains("Usage: hitlog <COMMAND>"), "{ended:?}");
 }
 
+const VERBS: [&str; 9] =
+    ["run", "compact", "who", "what", "show", "diff", "check", "dump", "completions"];
+
 #[test]
 fn every_verb_explains_itself_with_examples() {
     let folder = Folder::new();
-    for verb in ["run", "compact", "check", "dump", "completions"] {
+    for verb in VERBS {
         let ended = folder.hitlog([verb, "--help"]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         let examples = format!("Examples:\n  hitlog {verb} ");
@@ -265,6 +269,7 @@ fn completions_are_scripts_of_their_shells() {
         let ended = folder.hitlog(["completions", shell]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(ended.stdout.contains(part), "{shell}");
+        VERBS.iter().for_each(|verb| assert!(ended.stdout.contains(verb), "{shell}: {verb}"));
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The same function looks at them when tests are recorded and when it is asked what changed since.
 
-use crate::compactor::sha256;
+use crate::hash::sha256;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

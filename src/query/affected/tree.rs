@@ -4,7 +4,7 @@ use super::Error;
 use super::lines::{Comparison, compare};
 use super::python::Shape;
 use super::recording::{RecordedFile, Recording};
-use crate::compactor::sha256;
+use crate::hash::sha256;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

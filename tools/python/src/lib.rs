@@ -24,6 +24,7 @@ compile_error!(
     "hitlog does not record free-threaded builds of CPython: use the ordinary build of the same version"
 );
 
+mod children;
 mod commands;
 mod configuration;
 mod error;
@@ -53,8 +54,8 @@ mod _native {
     use super::commands::{affected, check_output, compact, create_run_directory, look, main};
     #[pymodule_export]
     use super::{
-        after_fork, begin, end, has_configuration, is_main_thread, is_recording, mention, sample,
-        switch_context,
+        after_fork, begin, child_starts, end, has_configuration, is_main_thread, is_recording, mention,
+        sample, switch_context,
     };
 }
 
@@ -86,6 +87,7 @@ fn begin(
         session.end(None);
         refusal(Error::Interpreter { reason: error.value(py).to_string() })
     })?;
+    children::begin(&run_directory, &context);
     Ok(settings.test_contexts)
 }
 
@@ -110,6 +112,7 @@ fn refusal(error: Error) -> PyErr {
 fn end(py: Python<'_>, exit_status: Option<i32>) {
     let Some(session) = session::current() else { return };
     interpreter::stop(py);
+    children::end();
     session.end(exit_status.map(|status| (status & 0xff) as u16));
 }
 
@@ -141,6 +144,16 @@ fn switch_context<'py>(
     };
     interpreter::context_switched(py, session);
     before.map(|bytes| context_text(py, &bytes)).transpose()
+}
+
+/// To be called when the calling thread is about to start a process; returns its context.
+#[pyfunction]
+fn child_starts(py: Python<'_>) -> Bound<'_, PyBytes> {
+    let context = session::current().map(|session| {
+        children::starts(session);
+        session.context_of_thread()
+    });
+    PyBytes::new(py, &context.unwrap_or_default())
 }
 
 /// Records a measurement with the time of the call.

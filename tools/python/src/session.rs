@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -73,6 +73,8 @@ pub struct Session {
     files: Mutex<HashMap<Vec<u8>, &'static MeasuredFile>>,
     unmeasured: &'static MeasuredFile,
     static_context: Vec<u8>,
+    /// Where its log is.
+    pub run_directory: PathBuf,
     /// The context of all threads that have none of their own.
     context: Mutex<Vec<u8>>,
 }
@@ -265,6 +267,7 @@ impl Session {
             files: Mutex::default(),
             unmeasured: leaked(nothing),
             static_context: configuration.static_context.clone(),
+            run_directory: run_directory.to_owned(),
             context: Mutex::new(context.to_vec()),
         });
         session.recorder.switch_context(session.full_context(context));
@@ -342,6 +345,12 @@ impl Session {
             (false, true) => self.static_context.clone(),
             (false, false) => [&self.static_context, &b"|"[..], context].concat(),
         }
+    }
+
+    /// The context in which the calling thread starts a process, without that of the whole run.
+    pub fn context_of_thread(&self) -> Vec<u8> {
+        let own = OWN_CONTEXT.with_borrow(|own| own.0.as_ref().map(|(name, _)| name.clone()));
+        own.unwrap_or_else(|| lock(&self.context).clone())
     }
 
     /// Makes `context` the context of the process; returns the one before.

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from environments import clean_environment as clean_environment
 from logs import Hit, Log, all_hits, read_run
+from suites import HELPERS, TESTS_OF_IT, Suite
 
 TESTS = Path(__file__).parent
-
-
-def clean_environment(**more: str) -> dict[str, str]:
-    """The environment without anything that a run or another tool put there."""
-    others = ("HITLOG", "COVERAGE", "COV_", "PYTEST", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-    return {**kept, **more}
 
 
 @dataclass
@@ -79,3 +73,10 @@ def recording(tmp_path: Path) -> Recording:
     folder = tmp_path / "project"
     folder.mkdir()
     return Recording(folder.resolve(), tmp_path / "run")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    suite = Suite(tmp_path.resolve())
+    suite.write(helpers=HELPERS, test_it=TESTS_OF_IT)
+    return suite

@@ -64,7 +64,7 @@ def test_a_tool_that_begins_to_trace_later_is_told_of(tmp_path: Path) -> None:
     )
     done = pytest_in(tmp_path, "--hitlog", test_it=test)
     assert done.returncode == 0, done.stdout
-    assert "note: another tool (coverage.py, a debugger) began to trace this process" in done.stdout
+    assert ": another tool (coverage.py, a debugger) began to trace this process" in done.stdout
 
 
 @traced_only
@@ -123,8 +123,8 @@ def test_tests_that_free_all_tool_ids_pass(tmp_path: Path) -> None:
     done = pytest_in(tmp_path, "--hitlog", test_it=test)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
-    assert "note: the program gave back or took hitlog's tool id" in done.stdout
-    assert "note: no line is recorded any more: " in done.stdout
+    assert ": the program gave back or took hitlog's tool id" in done.stdout
+    assert ": no line is recorded any more: " in done.stdout
 
 
 @monitored_only

@@ -210,7 +210,7 @@ def summary(results: list[dict[str, object]], total: int) -> str:
 def main() -> int:
     """Do as the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("project", type=Path)
+    parser.add_argument("project", type=lambda text: Path(text).resolve())
     parser.add_argument("--package", required=True)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)

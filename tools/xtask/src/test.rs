@@ -9,7 +9,7 @@ use crate::venv::Venv;
 use crate::{compare, demo};
 
 /// The features under which the library must be clean beside all of them.
-const FEATURE_SETS: [&str; 3] = ["recorder", "reader", "compactor"];
+const FEATURE_SETS: [&str; 4] = ["recorder", "reader", "compactor", "query"];
 
 /// Python code outside the package, which is checked by the package's rules.
 const PYTHON_FILES: [&str; 2] = ["tools/xtask/python", "tools/spec_reader.py"];

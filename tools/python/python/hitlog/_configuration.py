@@ -226,12 +226,12 @@ def _with_variables(text: str) -> str:
 
 
 def source_directories(configuration: Mapping[str, Any]) -> list[str]:
-    """The directories and files that a resolved configuration wants to be measured."""
+    """Return the directories and files that a resolved configuration wants to be measured."""
     return [_from_one_byte_text(text) for text in configuration.get("source_directories", [])]
 
 
 def source_packages(configuration: Mapping[str, Any]) -> list[str]:
-    """The packages that a resolved configuration wants to be measured."""
+    """Return the packages that a resolved configuration wants to be measured."""
     return list(configuration.get("source_packages", []))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from . import _native
@@ -24,12 +25,42 @@ def switch(name: str | None) -> str | None:
     means that it has none of its own.
     """
     before = _native.switch_context(name)
-    if _native.is_main_thread() and _native.is_recording():
-        if name:
-            os.environb[VARIABLE] = _variable(name)
+    if _native.is_recording():
+        if _native.is_main_thread():
+            _set_variable(name)
         else:
-            os.environb.pop(VARIABLE, None)
+            _own.name = name
+            if name:
+                from . import _subprocess
+
+                _subprocess.watch()
     return before
+
+
+# The context of a thread that has one of its own.
+_own = _thread._local()
+
+
+def of_this_thread() -> bytes | None:
+    """Return the calling thread's own context as an environment carries it, if there is one."""
+    name = getattr(_own, "name", None)
+    return None if name is None or _native.is_main_thread() else _variable(name)
+
+
+def after_fork() -> None:
+    """Prepare a forked child, whose only thread is its main thread, in the context of that thread."""
+    _native.after_fork()
+    name = getattr(_own, "name", None)
+    if name is not None:
+        _own.name = None
+        _set_variable(name)
+
+
+def _set_variable(name: str | None) -> None:
+    if name:
+        os.environb[VARIABLE] = _variable(name)
+    else:
+        os.environb.pop(VARIABLE, None)
 
 
 def _variable(name: str) -> bytes:

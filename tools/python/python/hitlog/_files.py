@@ -1,8 +1,8 @@
 """Files that are to be measured although nothing of them may ever run.
 
-Where ``source`` says what shall be measured, a file that no test imports counts in coverage.py's reports
-with all of its lines missing. So that it does in ours, it is taken down in the log of one process. The
-rule is coverage.py's: files that could be imported by a name below the directory.
+Where ``source`` says what shall be measured, a file that no test imports counts in coverage.py's
+reports with all of its lines missing. So that it does in ours, it is taken down in the log of one
+process. The rule is coverage.py's: files that could be imported by a name below the directory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _modules(directory: str) -> Iterator[str]:
 
 
 def _directories(name: str) -> list[str]:
-    """Where a package or module lies. Nothing is imported."""
+    """Find where a package or module lies, and import nothing."""
     from importlib.machinery import PathFinder
 
     places: list[str] | None = None

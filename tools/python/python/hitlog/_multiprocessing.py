@@ -8,9 +8,7 @@ most programs never need it.
 
 from __future__ import annotations
 
-import os
-
-from . import _contexts, _imports, _native
+from . import _imports, _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def _change(module: ModuleType) -> None:
     def get_preparation_data(*arguments: object, **more: object) -> dict[str, Any]:
         data: dict[str, Any] = original(*arguments, **more)
         if _native.is_recording():
-            name = os.environb.get(_contexts.VARIABLE, b"")
+            name = _native.child_starts()
             data["hitlog"] = _Carrier(name.decode("utf-8", "surrogateescape"))
         return data
 

@@ -107,10 +107,10 @@ class Reports:
         self.has_failed = self._fail_under is not None
 
     def make(self, data_file: str, write: Callable[[str], None]) -> None:
-        """Make the reports of ``data_file``; ``write`` gets the text for the terminal, with its line ends.
+        """Make the reports of ``data_file``; ``write`` gets the text for the terminal.
 
-        What prevents a report becomes a sentence there. Required coverage that is not reached, or cannot
-        be known, sets :attr:`has_failed`.
+        What prevents a report becomes a sentence there. Required coverage that is not reached, or
+        cannot be known, sets :attr:`has_failed`.
         """
         from coverage import Coverage
         from coverage.exceptions import CoverageException
@@ -127,9 +127,7 @@ class Reports:
             write(f"a report could not be made: {error}\n")
             self.has_failed = self.has_failed or self._fail_under is not None
 
-    def _check(
-        self, coverage: Coverage, totals: list[float], write: Callable[[str], None]
-    ) -> None:
+    def _check(self, coverage: Coverage, totals: list[float], write: Callable[[str], None]) -> None:
         required = self._fail_under
         if required is None:
             required = float(coverage.config.fail_under)

@@ -1,8 +1,8 @@
 """Begins the recording of this process.
 
-``hitlog.pth`` imports this module in every Python process in whose environment ``HITLOG_RUN`` is set.
-Nothing that goes wrong here may reach the program: it runs as if it were not recorded. With
-``HITLOG_DEBUG`` set, one line on standard error says what went wrong.
+``hitlog.pth`` leads here in every Python process in whose environment ``HITLOG_RUN`` is set, or whose
+ancestor is recorded (see ``_hitlog_start.py``). Nothing that goes wrong here may reach the program: it
+runs as if it were not recorded. With ``HITLOG_DEBUG`` set, one line on standard error says what it was.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ RUN = "HITLOG_RUN"
 CONTEXT = b"HITLOG_CONTEXT"
 
 
-def start(run_directory: str) -> dict[str, Any]:
+def start(run_directory: str, context: bytes | None = None) -> dict[str, Any]:
     """Record this process into ``run_directory``. Raises whatever prevents it.
 
-    Returns the configuration of the run if this is its first process, and nothing otherwise.
+    It begins in ``context``, by default the one that the environment tells. Returns the configuration
+    of the run if this is its first process, and nothing otherwise.
     """
     from . import _native
 
@@ -30,7 +31,9 @@ def start(run_directory: str) -> dict[str, Any]:
 
         configuration = _configuration.publish(run_directory)
     excluded = [os.path.dirname(os.__file__), os.path.dirname(os.path.abspath(__file__))]
-    wants_contexts = _native.begin(run_directory, os.environb.get(CONTEXT, b""), excluded)
+    wants_contexts = _native.begin(
+        run_directory, os.environb.get(CONTEXT, b"") if context is None else context, excluded
+    )
     _watch_children()
     if wants_contexts:
         from . import _unittest
@@ -47,9 +50,9 @@ def _watch_children() -> None:
     # Once per process: a second recording in this process (pytest inside of pytest) uses the same.
     global _watching
     if not _watching:
-        from . import _multiprocessing, _native
+        from . import _contexts, _multiprocessing
 
-        os.register_at_fork(after_in_child=_native.after_fork)
+        os.register_at_fork(after_in_child=_contexts.after_fork)
         _multiprocessing.watch()
         _watching = True
 
@@ -59,12 +62,10 @@ _watching = False
 refusal: str | None = None
 
 
-def _start_quietly() -> None:
-    run_directory = os.environ.get(RUN)
-    if not run_directory:
-        return
+def start_quietly(run_directory: str, context: bytes | None = None) -> None:
+    """Record this process as :func:`start` does. What prevents it is kept and not raised."""
     try:
-        start(run_directory)
+        start(run_directory, context)
     except BaseException as error:
         global refusal
         refusal = str(error) or repr(error)
@@ -73,4 +74,5 @@ def _start_quietly() -> None:
             os.write(2, line.encode(errors="backslashreplace"))
 
 
-_start_quietly()
+if os.environ.get(RUN):
+    start_quietly(os.environ[RUN])

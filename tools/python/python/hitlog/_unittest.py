@@ -1,10 +1,11 @@
 """One context per test of unittest, for ``hitlog run --test-contexts``.
 
 Whatever runs its tests through ``unittest.TestCase.run`` is served: ``python -m unittest``, Django's
-runner, ``unittest.main``. A test's context is its id with ``|run``, as in ``test_shop.CartTest.test_add|run``,
-and holds for setUp and tearDown too. What setUpModule and setUpClass do belongs to ``|setup`` of the test
-before which they run, what the tearDowns do to ``|teardown`` of the test after which they run: these are
-the names that pytest's tests of classes have. Under pytest its own plugin names the contexts.
+runner, ``unittest.main``. A test's context is its id with ``|run`` behind it, as in
+``test_shop.CartTest.test_add|run``, and holds for setUp and tearDown too. What setUpModule and
+setUpClass do belongs to ``|setup`` of the test before which they run, what the tearDowns do to
+``|teardown`` of the test after which they run, as it does under pytest. There, pytest's plugin names
+the contexts.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _after_test(arguments: tuple[Any, ...]) -> str:
 
 
 def _id(test: Any) -> str:  # noqa: ANN401
-    """The id of a test; none for what has no usable one, which must not end the run of tests."""
+    """Return the id of a test; none of one that has no usable id, which must not end the run."""
     try:
         return str(test.id())
     except Exception:

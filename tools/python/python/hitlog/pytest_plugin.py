@@ -73,15 +73,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         type=_reports.parse,
-        help="with --hitlog, make this report by coverage.py: term, term-missing (both may be followed by "
-        ":skip-covered), html, xml, json or lcov; may be given several times",
+        help="with --hitlog, make this report by coverage.py: term, term-missing (both may be followed "
+        "by :skip-covered), html, xml, json or lcov; may be given several times",
     )
     group.addoption(
         "--hitlog-fail-under",
         metavar="MIN",
         type=_reports.percentage,
-        help="with --hitlog, fail if less than MIN percent is covered (also with any report: fail_under "
-        "in coverage.py's configuration)",
+        help="with --hitlog, fail if less than MIN percent is covered (with any report also: "
+        "fail_under in coverage.py's configuration)",
     )
 
 

@@ -1,4 +1,5 @@
-//! The interpreter's audit events: code that is about to run, and processes about to be replaced.
+//! The interpreter's audit events: code that is about to run, and processes about to be started or
+//! replaced.
 //!
 //! `exec` tells of every module (imports, `runpy`, pytest's rewritten modules) and every `exec`, `eval`
 //! and `compile`d text; functions that are made of a code object, or get another one, have events of
@@ -12,7 +13,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::session;
+use crate::{children, session};
 
 type Hook = unsafe extern "C" fn(*const c_char, *mut ffi::PyObject, *mut c_void) -> c_int;
 
@@ -57,7 +58,11 @@ unsafe extern "C" fn hook(
     match event.to_bytes() {
         b"exec" | b"function.__new__" => code_runs(arguments, 0),
         b"object.__setattr__" => code_runs(arguments, 2),
-        b"os.exec" => session.recorder.end(EndReason::Exec, None),
+        b"os.exec" => {
+            children::starts(session);
+            session.recorder.end(EndReason::Exec, None);
+        }
+        b"subprocess.Popen" | b"os.posix_spawn" | b"os.system" => children::starts(session),
         _ if event == OUR_EVENT => HEARD.store(true, Ordering::Relaxed),
         _ => {}
     }

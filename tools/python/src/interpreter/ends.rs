@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::builtin::{self, Definition};
-use crate::session;
+use crate::{children, session};
 
 static ON_EXIT: Once = Once::new();
 static OUR_EXIT: Definition = Definition::fast_with_keywords(
@@ -51,6 +51,7 @@ fn watch_exit() {
 
 fn end(exit_code: Option<u16>) {
     if let Some(session) = session::current() {
+        children::end();
         session.recorder.end(EndReason::Closed, exit_code);
     }
 }
