@@ -31,9 +31,11 @@ mod rows;
 mod scan;
 mod schema;
 mod source;
+mod update;
 pub(crate) mod wording;
 
 pub use error::Error;
+pub use update::{Changes, update};
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;

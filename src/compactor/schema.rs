@@ -8,7 +8,8 @@
 //!   logs with the same `first_log_id` are segments of one process, in the order of `segment`; `name` is
 //!   what pytest-xdist calls a worker (`gw3`), and stands in the last segment, as exit code and signal.
 //! * `hitlog_context`: one row for each time that a thread spent in a context. `duration_ns` is NULL if
-//!   the context had not ended when the log did.
+//!   the context had not ended when the log did; `context_id` is NULL if the context ran again since, in
+//!   another log.
 //! * `hitlog_sample`: measurements. `time_ns` is in nanoseconds since 1970 UTC; a value of 2^63 or more is
 //!   stored as REAL.
 //! * `hitlog_file`: size in bytes and modification time (nanoseconds since 1970 UTC) of the files that ran.

@@ -8,22 +8,15 @@ use std::path::PathBuf;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no recording.
-    Missing {
-        /// Where it was looked for.
-        path: PathBuf,
+    /// The recording cannot be read.
+    Recording {
+        /// Why; names the file.
+        source: crate::query::Error,
     },
     /// A recording that holds no sources.
     NoSources {
         /// The recording.
         path: PathBuf,
-    },
-    /// A recording that SQLite cannot read.
-    Database {
-        /// The recording.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
     },
     /// Git cannot tell what a file was.
     Git {
@@ -42,20 +35,10 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Missing { path } => write!(
-                f,
-                "{}: no such recording. Make one with `pytest --hitlog`, or name one with --db.",
-                path.display()
-            ),
+            Error::Recording { source } => write!(f, "{source}"),
             Error::NoSources { path } => write!(
                 f,
                 "{}: not a recording that remembers its sources. Record once more with `pytest --hitlog`.",
-                path.display()
-            ),
-            Error::Database { path, source } => write!(
-                f,
-                "{}: cannot be read ({source}). Is it a recording of hitlog? Record once more with \
-                 `pytest --hitlog`.",
                 path.display()
             ),
             Error::Git { revision, reason } => write!(
@@ -73,7 +56,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Database { source, .. } => Some(source),
+            Error::Recording { source } => Some(source),
             Error::CurrentFolder { source } => Some(source),
             _ => None,
         }

@@ -10,6 +10,7 @@
 //! plain words how it decides.
 //!
 //! * [`affected`] answers; [`Options`] say what is asked, [`Answer`] is what comes of it.
+//! * [`renewal`] says what becomes of a recording when some of its tests have run again.
 //! * [`Surroundings`]: what a test runner has to write down beside what ran.
 
 mod callers;
@@ -17,11 +18,13 @@ mod error;
 mod lines;
 mod python;
 mod recording;
+mod renewal;
 mod select;
 mod surroundings;
 mod tree;
 
 pub use error::Error;
+pub use renewal::{Renewal, renewal};
 pub use surroundings::{Request, Surroundings};
 
 use recording::Recording;

@@ -1,12 +1,13 @@
 //! What a compacted file says about tests: which there are, what they ran, in which order and processes.
 
 use super::Error;
-use super::python::Shape;
+use super::python::{MODULE, Shape};
 use super::surroundings::Surroundings;
+use crate::query::database::rows;
+use crate::query::{Database, File, Lines};
 use flate2::read::ZlibDecoder;
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ const PHASES: [&str; 3] = ["|setup", "|run", "|teardown"];
 
 /// Outcomes after which a test need not run again.
 const FINE: [&str; 4] = ["passed", "skipped", "xfailed", "xpassed"];
+
+const CONTEXTS: &str = "select id, context from context";
 
 /// A test, or a context of any other kind where no test runner told of tests.
 #[derive(Clone, Debug, Default)]
@@ -57,14 +60,15 @@ pub(super) struct Runners {
 
 /// A compacted file, opened for reading.
 pub(super) struct Recording {
-    database: Connection,
-    path: PathBuf,
+    database: Database,
     pub(super) tests: Vec<Test>,
     /// The test of each context that belongs to one.
     test_of: HashMap<i64, usize>,
     pub(super) files: Vec<RecordedFile>,
     /// For each log, the contexts in the order in which they began.
     spans: BTreeMap<String, Vec<i64>>,
+    /// The logs of which contexts are gone, since they ran again.
+    thinned: HashSet<String>,
     logs_of_file: HashMap<i64, BTreeSet<String>>,
     /// What the tests of each run depend on beside what ran.
     pub(super) surroundings: Vec<Surroundings>,
@@ -72,28 +76,23 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn open(path: &Path) -> Result<Recording, Error> {
-        let failed = |source| Error::Database { path: path.to_owned(), source };
-        if !path.exists() {
-            return Err(Error::Missing { path: path.to_owned() });
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let database = Connection::open_with_flags(path, flags).map_err(failed)?;
-        let has_sources = "select count(*) from sqlite_schema where name = 'hitlog_source'";
-        let count: u32 = database.query_row(has_sources, [], |row| row.get(0)).map_err(failed)?;
-        if count == 0 {
-            return Err(Error::NoSources { path: path.to_owned() });
-        }
+        let database = Database::open(path).map_err(|source| Error::Recording { source })?;
         let mut recording = Recording {
             database,
-            path: path.to_owned(),
             tests: Vec::new(),
             test_of: HashMap::new(),
             files: Vec::new(),
             spans: BTreeMap::new(),
+            thinned: HashSet::new(),
             logs_of_file: HashMap::new(),
             surroundings: Vec::new(),
         };
-        recording.read().map_err(failed)?;
+        let has_sources: &str = "select count(*) from sqlite_schema where name = 'hitlog_source'";
+        if recording.asking(|connection| connection.query_row(has_sources, [], |row| row.get::<_, u32>(0)))? == 0 {
+            return Err(Error::NoSources { path: path.to_owned() });
+        }
+        let asked = recording.read();
+        recording.asking(|_| asked)?;
         Ok(recording)
     }
 
@@ -109,10 +108,15 @@ impl Recording {
         )?;
         let spans = self.rows(
             "select log_id, context_id, coalesce(duration_ns, 0) from hitlog_context
-              where context_id is not null order by log_id, started_at, rowid",
+              order by log_id, started_at, rowid",
             |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)),
         )?;
         for (log, context, duration_ns) in spans {
+            let Some(context): Option<i64> = context else {
+                // What ran there before is not known any more: it may have left anything.
+                self.thinned.insert(log);
+                continue;
+            };
             self.spans.entry(log).or_default().push(context);
             if let Some(test) = self.test_of.get(&context) {
                 let total = &mut self.tests[*test].duration_ns;
@@ -136,7 +140,7 @@ impl Recording {
             self.tests.push(Test { name, outcome: Some(outcome), is_pytest: true, ..Test::default() });
         }
         let has_tests = !places.is_empty();
-        let contexts: Vec<(i64, String)> = self.rows("select id, context from context", pair)?;
+        let contexts: Vec<(i64, String)> = self.rows(CONTEXTS, pair)?;
         for (id, context) in contexts.into_iter().filter(|(_, context)| !context.is_empty()) {
             let of_phase = PHASES.iter().find_map(|phase| context.strip_suffix(phase));
             let Some(name) = of_phase.or((!has_tests).then_some(&context)) else { continue };
@@ -154,23 +158,30 @@ impl Recording {
         Ok(())
     }
 
-    fn rows<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Vec<T>> {
-        self.database.prepare(sql)?.query_map([], |row| read(row))?.collect()
+    fn rows<T>(
+        &self,
+        sql: &str,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        rows(&self.database.connection, sql, read)
     }
 
-    fn failed(&self, source: rusqlite::Error) -> Error {
-        Error::Database { path: self.path.clone(), source }
+    fn asking<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        self.database.asking(question).map_err(|source| Error::Recording { source })
     }
 
     /// The source of `file` as it was; `None` if it was not kept.
     pub(super) fn source(&self, file: &RecordedFile) -> Result<Option<Vec<u8>>, Error> {
         let sql = "select source from hitlog_source where file_id = ? and source is not null";
-        let mut statement = self.database.prepare_cached(sql).map_err(|error| self.failed(error))?;
-        let mut rows = statement.query([file.id]).map_err(|error| self.failed(error))?;
-        let Some(row) = rows.next().map_err(|error| self.failed(error))? else { return Ok(None) };
-        let Ok(ValueRef::Blob(blob)) = row.get_ref(0) else { return Ok(None) };
+        let blob: Option<Vec<u8>> = self.asking(|connection| {
+            connection.prepare_cached(sql)?.query_row([file.id], |row| row.get(0)).optional()
+        })?;
         let mut source = Vec::new();
-        Ok(ZlibDecoder::new(blob).read_to_end(&mut source).is_ok().then_some(source))
+        let read = blob.map(|blob| ZlibDecoder::new(&blob[..]).read_to_end(&mut source));
+        Ok(read.is_some_and(|read| read.is_ok()).then_some(source))
     }
 
     /// The shape of `file` as it was; `None` if it was not kept or is not Python.
@@ -184,13 +195,13 @@ impl Recording {
         let block_of: HashMap<u32, usize> =
             shape.lines.iter().map(|line| (line.number, line.block)).collect();
         let mut runners = vec![Runners::default(); shape.blocks.len()];
-        self.for_each_hit(file, |line, context| {
-            let of_block = &mut runners[block_of.get(&line).copied().unwrap_or(0)];
-            match context {
-                Some(context) => {
-                    of_block.contexts.insert(context);
+        self.for_each_hit(file, |context, lines| {
+            for line in lines.iter() {
+                let of_block = &mut runners[block_of.get(&line).copied().unwrap_or(MODULE)];
+                match self.test_of.contains_key(&context) {
+                    true => drop(of_block.contexts.insert(context)),
+                    false => of_block.outside = true,
                 }
-                None => of_block.outside = true,
             }
         })?;
         Ok(runners)
@@ -198,29 +209,25 @@ impl Recording {
 
     /// Whether anything of `file` ran. Files that nothing ran are in the recording, too.
     pub(super) fn has_run(&self, file: &RecordedFile) -> Result<bool, Error> {
-        let sql = "select exists (select * from hitlog_line where path = ?)";
-        let path = file.path.to_string_lossy();
-        self.database.query_row(sql, [path], |row| row.get(0)).map_err(|error| self.failed(error))
+        let mut has_run = false;
+        self.for_each_hit(file, |_, lines| has_run |= !lines.is_empty())?;
+        Ok(has_run)
     }
 
-    /// Calls `visit` with each line of `file` and the context that ran it: `None` outside of tests.
-    fn for_each_hit(
+    fn for_each_hit(&self, file: &RecordedFile, visit: impl FnMut(i64, &Lines)) -> Result<(), Error> {
+        let file = File { id: file.id, path: file.path.to_string_lossy().into_owned() };
+        self.database.hits_of_file(&file, visit).map_err(|source| Error::Recording { source })
+    }
+
+    /// The names of the contexts of those tests whose names `is_meant`.
+    pub(super) fn contexts_of_tests(
         &self,
-        file: &RecordedFile,
-        mut visit: impl FnMut(u32, Option<i64>),
-    ) -> Result<(), Error> {
-        let sql = "select hitlog_line.line, context.id from hitlog_line
-                     join context on context.context = hitlog_line.context where path = ?";
-        let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.database.prepare_cached(sql)?;
-            let mut rows = statement.query([file.path.to_string_lossy()])?;
-            while let Some(row) = rows.next()? {
-                let context = row.get(1)?;
-                visit(row.get(0)?, self.test_of.contains_key(&context).then_some(context));
-            }
-            Ok(())
-        };
-        read().map_err(|error| self.failed(error))
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<HashSet<String>, Error> {
+        let contexts: Vec<(i64, String)> = self.asking(|connection| rows(connection, CONTEXTS, pair))?;
+        let test = |id: &i64| self.test_of.get(id).map(|test| self.tests[*test].name.as_str());
+        let meant = contexts.into_iter().filter(|(id, _)| test(id).is_some_and(&is_meant));
+        Ok(meant.map(|(_, name)| name).collect())
     }
 
     /// The tests of `contexts`.
@@ -241,8 +248,10 @@ impl Recording {
     /// The tests that were begun, in any process that ran `file`, after one of `contexts` was.
     pub(super) fn tests_after(&self, file: &RecordedFile, contexts: &BTreeSet<i64>) -> BTreeSet<usize> {
         let logs = self.logs_of_file.get(&file.id).into_iter().flatten();
-        let spans = logs.filter_map(|log| self.spans.get(log));
-        let after = spans.flat_map(|order| order.iter().skip_while(|id| !contexts.contains(id)));
+        let spans = logs.filter_map(|log| Some((self.spans.get(log)?, self.thinned.contains(log))));
+        let after = spans.flat_map(|(order, is_thinned)| {
+            order.iter().skip_while(move |id| !is_thinned && !contexts.contains(id))
+        });
         self.tests_of(after).collect()
     }
 }

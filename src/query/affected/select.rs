@@ -229,7 +229,7 @@ fn is_python(path: &Path) -> bool {
 }
 
 /// `path` without `.` and `..`, which pytest writes into names of tests outside of its root.
-fn normalized(path: &Path) -> PathBuf {
+pub(super) fn normalized(path: &Path) -> PathBuf {
     let mut found = PathBuf::new();
     for component in path.components() {
         match component {

@@ -9,9 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Endings of the folders in which installers say what a package consists of.
 const PACKAGE_ENDINGS: [&str; 4] = ["dist-info", "egg-info", "egg-link", "pth"];
+
+/// Stands for the hash of a file that was modified while it was in use.
+const MODIFIED: &str = "modified meanwhile";
 
 /// What to look at.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,10 +60,14 @@ pub(super) struct Difference {
 }
 
 impl Surroundings {
-    /// Looks at what `request` names.
+    /// Looks at what `request` names. What was modified at `since` or later, when tests may already have read
+    /// it, counts as changed from then on.
     #[must_use]
-    pub fn look(request: Request) -> Surroundings {
-        let with_hash = |path: &PathBuf| (path.clone(), hash(path));
+    pub fn look(request: Request, since: Option<SystemTime>) -> Surroundings {
+        let with_hash = |path: &PathBuf| match is_modified(path, since) {
+            true => (path.clone(), Some(MODIFIED.to_owned())),
+            false => (path.clone(), hash(path)),
+        };
         let installed = |path: &PathBuf| (path.clone(), installed(path));
         let patterns = request.data.iter().map(|pattern| request.root.join(pattern));
         let data_files = patterns.flat_map(|pattern| matching(&pattern));
@@ -71,10 +79,19 @@ impl Surroundings {
         }
     }
 
+    /// Takes over what an earlier look saw of files that this one did not look at.
+    pub(super) fn add_files_of(&mut self, former: &Surroundings) {
+        for (path, hash) in &former.files {
+            if self.request.paths.insert(path.clone()) {
+                self.files.insert(path.clone(), hash.clone());
+            }
+        }
+    }
+
     /// What is no longer as here. `python` is the version of the interpreter that is going to run the tests,
     /// if that is known.
     pub(super) fn compare(&self, python: Option<&str>) -> Difference {
-        let present = Surroundings::look(self.request.clone());
+        let present = Surroundings::look(self.request.clone(), None);
         let mut found = Difference::default();
         let differing = |(path, hash): &(&PathBuf, &Option<String>)| present.files.get(*path) != Some(*hash);
         found.files.extend(self.files.iter().filter(differing).map(|(path, _)| path.clone()));
@@ -91,6 +108,11 @@ impl Surroundings {
         found.of_all.extend(names.iter().filter(is_other).map(|path| format!("data: {}", path.display())));
         found
     }
+}
+
+fn is_modified(path: &Path, since: Option<SystemTime>) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    matches!((modified, since), (Ok(modified), Some(since)) if modified >= since)
 }
 
 fn hash(path: &Path) -> Option<String> {
@@ -136,14 +158,17 @@ mod tests {
         fs::create_dir_all(at("data/deep")).unwrap();
         fs::write(at("data/deep/a.txt"), "1").unwrap();
         fs::write(at("pytest.ini"), "").unwrap();
-        let before = Surroundings::look(Request {
+        let request = Request {
             root: folder.path().to_owned(),
             python: "3.12".into(),
             paths: [at("pytest.ini"), at("tox.ini")].into(),
             packages: [at("packages")].into(),
             data: vec!["data/**/*.txt".into()],
             ..Request::default()
-        });
+        };
+        let meanwhile = Surroundings::look(request.clone(), Some(SystemTime::UNIX_EPOCH));
+        assert_eq!(meanwhile.compare(None).files, [at("pytest.ini")].into());
+        let before = Surroundings::look(request, None);
         assert_eq!(before.compare(Some("3.12")), Difference::default());
         assert_eq!(before.compare(Some("3.13")).of_all, ["another Python"]);
 

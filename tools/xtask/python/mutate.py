@@ -132,7 +132,8 @@ class Suite:
         if outcomes:
             environment["HITLOG_OUTCOMES"] = str(outcomes)
             options = ("-p", "mutate_outcomes", *options)
-        command = [self.python, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", *options]
+        # Warnings of a later pytest are no failures of the project.
+        command = [self.python, "-m", "pytest", "-q", "--tb=no", "-o", "filterwarnings=default", *options]
         return subprocess.run(
             command,
             cwd=self.project,
@@ -170,7 +171,8 @@ def judge(mutation: Mutation, options: argparse.Namespace, suites: list[Suite], 
     before = [mutation.apply(suite.project) for suite in suites]
     try:
         selected = affected(options.hitlog.split(), suites[0].project)
-        failing = usual - suites[0].passing()
+        # If all are selected, none can be missed.
+        failing = usual - suites[0].passing() if usual - set(selected) else set()
         result.update(failing=len(failing), selected=len(selected), missed=sorted(failing - set(selected)))
         if len(suites) > 1:
             theirs = suites[1].testmon()

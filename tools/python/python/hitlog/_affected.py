@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 import pytest
 
@@ -54,6 +55,13 @@ def ask(database: str) -> dict[str, Any]:
     """Tell which tests are affected. Raises RuntimeError with a sentence."""
     answer: dict[str, Any] = json.loads(_native.affected(database, sys.version))
     return answer
+
+
+def update(directory: str, database: str) -> tuple[str, bool]:
+    """Put the run of affected tests into the recording, as :func:`_native.compact` would into a file."""
+    with open(os.path.join(directory, "tests.json"), encoding="utf-8") as file:
+        tests = json.load(file)
+    return _native.update(directory, database, tests["affected"], tests["collected"])
 
 
 class Selected:
@@ -125,6 +133,7 @@ class Tests:
         self._config = config
         self._answer = answer
         self._directory = os.environ.get("HITLOG_RUN")
+        self._begin_ns = time.time_ns()
         self._files: set[str] = set()
         self._collected: list[str] = []
         self._outcomes: dict[str, str] = {}
@@ -200,7 +209,7 @@ class Tests:
             "packages": sorted({path for path in sys.path if path.endswith(_INSTALLED)}),
             "data": _configuration.data_patterns(os.getcwd()),
         }
-        surroundings: dict[str, Any] = json.loads(_native.look(json.dumps(request)))
+        surroundings: dict[str, Any] = json.loads(_native.look(json.dumps(request), self._begin_ns))
         return surroundings
 
 

@@ -143,8 +143,13 @@ class Run:
 
     def _compact(self, directory: str) -> None:
         try:
-            self.summary, self.is_smooth = _native.compact(directory, _short(self._output))
-        except RuntimeError as error:
+            if self.answer is None:
+                self.summary, self.is_smooth = _native.compact(directory, _short(self._output))
+            else:
+                from . import _affected
+
+                self.summary, self.is_smooth = _affected.update(directory, _short(self._output))
+        except (RuntimeError, OSError, ValueError) as error:
             self.summary = f"the logs in {directory} were not compacted: {error}"
             return
         self.is_compacted = True
