@@ -26,6 +26,8 @@ use std::path::Path;
 pub struct Changes {
     /// Contexts that are left out.
     pub replaced: HashSet<String>,
+    /// Files that are left out.
+    pub gone: HashSet<String>,
     /// For each file of which another version ran, its lines that are unchanged: their former and their
     /// present numbers. All other lines are left out.
     pub moved: HashMap<String, BTreeMap<u32, u32>>,
@@ -69,7 +71,7 @@ fn write(base: &Path, recorded: &Path, changes: &Changes, output: &Path) -> Resu
     let connection = database::create(output, form)?;
     database::write_meta(&connection, Some(has_arcs))?;
 
-    let files = names(&[&base, &recorded], "file", "path", &HashSet::new())?;
+    let files = names(&[&base, &recorded], "file", "path", &changes.gone)?;
     let contexts = names(&[&base, &recorded], "context", "context", &changes.replaced)?;
     write_names(&connection, "file", &files)?;
     write_names(&connection, "context", &contexts)?;

@@ -16,6 +16,8 @@ const PENDING: &str = "pending";
 pub struct Renewal {
     /// Contexts of tests that ran again, or are gone.
     pub replaced: HashSet<String>,
+    /// Files that are gone, and did not run again.
+    pub gone: HashSet<String>,
     /// For each file of which another version ran: where its unchanged lines are.
     pub moved: HashMap<String, BTreeMap<u32, u32>>,
     /// How each test ended; `pending` is one that is affected and has not run since.
@@ -42,12 +44,13 @@ pub fn renewal(
     let affected = affected(&options)?.tests.into_iter().map(|test| test.test);
     let affected: BTreeSet<String> = affected.chain(selected.iter().cloned()).collect();
     let (base, recorded) = (Recording::open(base)?, Recording::open(recorded)?);
-    let gone = gone(&base, collected);
+    let gone = gone_tests(&base, collected);
     let ended = recorded.tests.iter().filter(|test| test.outcome.as_deref().is_some_and(|end| end != PENDING));
     let ended: BTreeSet<String> = ended.map(|test| test.name.clone()).collect();
     let is_replaced = |name: &str| ended.contains(name) || gone.contains(name);
     Ok(Renewal {
         replaced: base.contexts_of_tests(is_replaced)?,
+        gone: gone_files(&base, &recorded),
         moved: moved(&base, &recorded)?,
         outcomes: outcomes(&base, &recorded, &affected, &ended, &gone),
         surroundings: surroundings(base.surroundings, recorded.surroundings),
@@ -55,7 +58,7 @@ pub fn renewal(
 }
 
 /// The tests of `base` that are no longer there.
-fn gone(base: &Recording, collected: &[String]) -> BTreeSet<String> {
+fn gone_tests(base: &Recording, collected: &[String]) -> BTreeSet<String> {
     let known: BTreeSet<&str> = collected.iter().map(String::as_str).collect();
     let file_of = |name: &str| name.split_once("::").map(|(file, _)| file.to_owned());
     let files: BTreeSet<String> = collected.iter().filter_map(|name| file_of(name)).collect();
@@ -67,6 +70,15 @@ fn gone(base: &Recording, collected: &[String]) -> BTreeSet<String> {
         })
     };
     base.tests.iter().map(|test| test.name.as_str()).filter(is_gone).map(str::to_owned).collect()
+}
+
+/// The files of `base` that are no longer there. Who depended on them has run again, or is pending.
+fn gone_files(base: &Recording, recorded: &Recording) -> HashSet<String> {
+    let has_run = |path: &Path| recorded.files.iter().any(|file| file.path == path);
+    // Tests may make and remove files of their own.
+    let is_gone = |file: &&RecordedFile| file.sha256.is_some() && !file.path.exists() && !has_run(&file.path);
+    let gone = base.files.iter().filter(is_gone);
+    gone.map(|file| file.path.to_string_lossy().into_owned()).collect()
 }
 
 fn outcomes(

@@ -110,7 +110,10 @@ impl<'a> Selection<'a> {
     /// Adds the tests that depend on what `file` does when it is imported.
     fn add_dependents(&mut self, file: &RecordedFile, runners: &[Runners], why: &str) -> Result<(), Error> {
         let recording = self.recording;
-        if runners.iter().all(|runners| !runners.outside && runners.contexts.is_empty()) {
+        let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
+        let has_run = runners.iter().any(|runners| runners.outside || !runners.contexts.is_empty());
+        // An empty conftest.py runs no line; that it is there makes its folder one that pytest knows.
+        if !has_run && !is_conftest {
             return Ok(());
         }
         let contexts: BTreeSet<i64> = runners.iter().flat_map(|runners| &runners.contexts).copied().collect();
@@ -123,7 +126,7 @@ impl<'a> Selection<'a> {
             return Ok(());
         }
         let own = self.tests_in(&file.path);
-        if file.path.file_name() == Some(OsStr::new(CONFTEST)) {
+        if is_conftest {
             let below = self.tests_below(&file.path);
             self.add(below, why);
         } else if !own.is_empty() && !self.callers()?.is_named_outside(&file.path) {

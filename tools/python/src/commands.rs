@@ -52,9 +52,9 @@ pub fn update(
         let mut report = compactor::compact(&[run_directory], &Options::new(&recorded), &Silent)
             .map_err(|error| error.to_string())?;
         let renewal = renewal(&output, &recorded, &selected, &collected);
-        let Renewal { replaced, moved, outcomes, surroundings } =
+        let Renewal { replaced, gone, moved, outcomes, surroundings } =
             renewal.map_err(|error| error.to_string())?;
-        let changes = Changes { replaced, moved, outcomes, surroundings };
+        let changes = Changes { replaced, gone, moved, outcomes, surroundings };
         report.output_bytes = compactor::update(&output, &recorded, &changes, &output)
             .map_err(|error| error.to_string())?;
         report.output = output.display().to_string();

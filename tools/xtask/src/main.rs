@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `compare`, `bench`.
+//! The developer's commands: `cargo xtask demo`, `test`, `compare`, `mutate`, `bench`.
 //!
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
@@ -6,6 +6,7 @@
 mod bench;
 mod compare;
 mod demo;
+mod mutate;
 mod pythons;
 mod shell;
 mod signals;
@@ -27,6 +28,7 @@ Commands:
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
   compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
+  mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
   bench     Measure what recording costs jinja2's suite, beside coverage.py
   help      Print this
 
@@ -34,12 +36,16 @@ Options of test, compare and bench:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
 
+Options of mutate:
+  --count N           changes of each project [default: 100]; with a run that was stopped, it goes on
+
 Pythons are looked for in $HITLOG_PYTHONS (paths of interpreters, separated by colons), on PATH and
 among pyenv's. All that is downloaded or built lies under target/ and is used again.
 
 Examples:
   cargo xtask demo
   cargo xtask test
+  cargo xtask mutate --count 10
   cargo xtask test --python 3.12
   HITLOG_PYTHONS=/opt/python3.15/bin/python cargo xtask compare --all-pythons
 ";
@@ -62,6 +68,7 @@ fn dispatch(args: &[&str]) -> Result {
         return Ok(());
     }
     match (args[0], &args[1..]) {
+        ("mutate", options) => mutate::run_usual(options),
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
         ("bench", options) => bench::run_all(&pythons::choose(options)?),

@@ -61,6 +61,9 @@ def update(directory: str, database: str) -> tuple[str, bool]:
     """Put the run of affected tests into the recording, as :func:`_native.compact` would into a file."""
     with open(os.path.join(directory, "tests.json"), encoding="utf-8") as file:
         tests = json.load(file)
+    if not tests["outcomes"]:
+        # The sources that ran are still those of the recording.
+        return f"no test ran, {database} stays as it was", False
     return _native.update(directory, database, tests["affected"], tests["collected"])
 
 
