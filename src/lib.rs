@@ -7,6 +7,7 @@
 //! format <- storage <- writer                        inside the recorded process
 //! format <- reader  <- compactor <- cli              afterwards
 //!                      query     <- cli              reads the SQLite file only
+//!                      html      <- cli              likewise, into pages for a browser
 //! ```
 //!
 //! Writer and reader never see each other: the log file, as `format-spec.md` describes it, is all
@@ -45,6 +46,9 @@ pub mod compactor;
 
 #[cfg(feature = "query")]
 pub mod query;
+
+#[cfg(feature = "cli")]
+pub mod html;
 
 #[cfg(feature = "cli")]
 pub mod cli;

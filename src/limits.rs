@@ -36,7 +36,8 @@ pub const SAMPLES_KEPT_MAX: usize = 1 << 20;
 /// for each file.
 pub const FILES_KEPT_MAX: usize = 1 << 19;
 
-/// How many damaged and how many foreign slots a reader names; all of them are counted.
+/// How many damaged and how many foreign slots a reader names, and how many paths and contexts with bytes
+/// that are not text a compaction; all of them are counted.
 pub const DAMAGE_LISTED_MAX: usize = 1000;
 
 /// How many arcs of one file a compactor numbers, some 40 bytes of memory each. The rest of them are

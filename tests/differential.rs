@@ -1,12 +1,14 @@
 //! Two readers in two languages print the same bytes: `hitlog dump --json` and `tools/spec_reader.py`,
 //! which was written from `format-spec.md` alone. Random logs, most of them damaged.
 //!
-//! `HITLOG_DIFFERENTIAL_LOGS=20000` sets how many; `HITLOG_DIFFERENTIAL_SEED=...` repeats a run, whose
+//! `HITLOG_DIFFERENTIAL_LOGS=20000` sets how many; `HITLOG_SEED=...` repeats a run, whose
 //! seed every failure names.
 #![cfg(all(feature = "cli", feature = "recorder"))]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the seed, and why a test was skipped
 
 mod log_builder;
+#[path = "common/random.rs"]
+mod random;
 
 use hitlog::cli::dump;
 use hitlog::format::{
@@ -15,57 +17,11 @@ use hitlog::format::{
 };
 use hitlog::limits::{LINE_MAX, NAME_ID_MAX};
 use log_builder::{LogBuilder, SlotBytes, name_records, slot_bytes, whole_log};
+use random::{Random, setting};
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// A generator of numbers whose sequence its seed determines (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
-    /// Mostly small, so that records meet; sometimes at an end of what fits.
-    fn number(&mut self, highest: u64) -> u64 {
-        match self.below(12) {
-            0 => highest,
-            1 => highest.wrapping_add(1),
-            2 => self.next(),
-            _ => self.next() % 6,
-        }
-    }
-
-    fn text(&mut self) -> Vec<u8> {
-        let length = self.of(&[0, 1, 15, 16, 17, 40, 100]);
-        match self.below(4) {
-            0 => self.bytes(length),
-            1 => "süß\u{2028}\u{1F600}\"\\\n\u{7f}\u{1}".bytes().cycle().take(length).collect(),
-            _ => b"tests/test_cart.py::test_total|run".iter().copied().cycle().take(length).collect(),
-        }
-    }
-}
 
 fn random_record(random: &mut Random) -> Record {
     let context = random.number(NAME_ID_MAX.into()) as u32;
@@ -333,10 +289,6 @@ fn is_python_there() -> bool {
     Command::new("python3").args(["-c", version]).status().is_ok_and(|status| status.success())
 }
 
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 /// A run directory with what two threads recorded: one log with a trailer, or without.
 fn recorded(folder: &Path, is_ended: bool) -> PathBuf {
     let recorder = hitlog::Recorder::open(folder).unwrap();
@@ -386,9 +338,9 @@ fn two_readers_print_the_same() {
         eprintln!("skipped: there is no python3 of version 3.9 or later here");
         return;
     }
-    let seed = setting("HITLOG_DIFFERENTIAL_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let seed = setting("HITLOG_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let count = setting("HITLOG_DIFFERENTIAL_LOGS").unwrap_or(400) as usize;
-    let again = format!("HITLOG_DIFFERENTIAL_SEED={seed} HITLOG_DIFFERENTIAL_LOGS={count}");
+    let again = format!("HITLOG_SEED={seed} HITLOG_DIFFERENTIAL_LOGS={count}");
     println!("{again}");
     let mut random = Random(seed);
     let mut states = std::collections::BTreeSet::new();

@@ -67,7 +67,7 @@ fn exit_status(pid: libc::pid_t) -> i32 {
 
 #[test]
 fn a_full_disk_stops_the_recording_and_nothing_else() {
-    let sizes = std::env::var("HITLOG_DISK_SIZES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let sizes = std::env::var("HITLOG_DISK_SIZES").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
     for number in 0..sizes {
         let kib = 256 + number * (4096 - 256) / sizes;
         let Some(disk) = Disk::mount(kib) else {
@@ -76,7 +76,11 @@ fn a_full_disk_stops_the_recording_and_nothing_else() {
         };
         let writers: Vec<_> = (0..WRITERS).map(|_| write_in_child(disk.path())).collect();
         let statuses: Vec<i32> = writers.into_iter().map(exit_status).collect();
-        assert!(statuses.contains(&1), "{kib} KiB hold less than {WRITERS} x {LINES} records");
+        // One alone may find room for everything, and leave none for the logs of the others.
+        assert!(
+            statuses.iter().any(|status| *status != 0),
+            "{kib} KiB hold less than {WRITERS} x {LINES}"
+        );
         let mut lossy = 0;
         for path in logs(disk.path()) {
             lossy += check(&Content::read(&path), kib);

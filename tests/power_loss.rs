@@ -5,6 +5,10 @@
 //! pages each sector of 512 bytes by itself, and a length between the synced and the present one;
 //! sometimes two pages are swapped. `HITLOG_POWER_STATES` sets the number of crashes, `HITLOG_SEED` the
 //! seed, which every failure prints.
+#![allow(clippy::print_stdout, reason = "the seed")]
+
+#[path = "common/random.rs"]
+mod random;
 
 use std::sync::{Arc, Mutex};
 
@@ -12,26 +16,13 @@ use hitlog::Recorder;
 use hitlog::format::{HEADER_SIZE, LogId, RECORD_SIZE, Slot, classify, place, slot_words};
 use hitlog::storage::memory::Memory;
 use hitlog::storage::{SlotCell, Storage};
+use random::{Random, figure};
 
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
+/// Crashes at each of the twelve moments of a recording.
+const CRASHES: u64 = 40;
 const SLOTS: usize = (192 * 1024 - HEADER_SIZE) / RECORD_SIZE;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-/// xorshift64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound.max(1)
-    }
-}
 
 /// A file with the versions of its pages since the last sync.
 struct History {
@@ -69,7 +60,7 @@ impl History {
         let length = self.synced.len() + random.below(grown + 1);
         let mut image = Vec::with_capacity(length);
         for at in (0..length).step_by(PAGE) {
-            let by_sector = random.below(4) == 0;
+            let by_sector = random.one_in(4);
             let piece = if by_sector { SECTOR } else { PAGE };
             for at in (at..at + PAGE).step_by(piece) {
                 image.extend(self.pick(random, at, piece));
@@ -78,7 +69,7 @@ impl History {
         image.truncate(length);
         let pages = length / PAGE;
         let swapped =
-            (random.below(8) == 0 && pages > 3).then(|| [0; 2].map(|_| 2 + random.below(pages - 2)));
+            (random.one_in(8) && pages > 3).then(|| [0; 2].map(|_| 2 + random.below(pages - 2)));
         if let Some([first, second]) = swapped {
             for offset in 0..PAGE {
                 image.swap(first * PAGE + offset, second * PAGE + offset);
@@ -153,38 +144,51 @@ fn bench() -> Bench {
 
 #[test]
 fn nothing_wrong_is_accepted_and_what_was_synced_is_there() {
-    let states = setting("HITLOG_POWER_STATES", 20_000);
-    let seed = setting("HITLOG_SEED", 0x9E37_79B9_7F4A_7C15);
-    let mut random = Random(seed | 1);
-    let mut checked = 0;
-    while checked < states {
-        let bench = bench();
-        let mut history = History { synced: Vec::new(), versions: vec![bench.disk.memory.to_bytes()] };
-        let mut line = 0;
-        for _ in 0..12 {
-            for _ in 0..random.below(200) {
-                line += 1;
-                if random.below(20) == 0 {
-                    bench.recorder.switch_context(format!("tests/test_power.py::test_{line}|run"));
+    let states = figure("HITLOG_POWER_STATES", 20_000);
+    let seed = random::seed();
+    println!("HITLOG_SEED={seed} HITLOG_POWER_STATES={states}");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || {
+                let mut random = Random(seed.wrapping_add(thread));
+                let mut checked = 0;
+                while checked < states.div_ceil(threads) {
+                    checked += crash_one_recording(&mut random, seed);
                 }
-                let file = bench.recorder.file(format!("src/module_{}.py", random.below(9)));
-                bench.recorder.line(file, line);
+            });
+        }
+    });
+}
+
+/// Records something, and cuts the power again and again meanwhile; how often.
+fn crash_one_recording(random: &mut Random, seed: u64) -> u64 {
+    let bench = bench();
+    let mut history = History { synced: Vec::new(), versions: vec![bench.disk.memory.to_bytes()] };
+    let mut line = 0;
+    for _ in 0..12 {
+        for _ in 0..random.below(200) {
+            line += 1;
+            if random.one_in(20) {
+                bench.recorder.switch_context(format!("tests/test_power.py::test_{line}|run"));
             }
-            if random.below(4) == 0 {
-                bench.recorder.sync().unwrap();
-                history.sync(bench.disk.synced.lock().unwrap().clone());
-                // What returned from an append before a sync that returned is on the medium.
-                assert_eq!(history.now(), bench.disk.memory.to_bytes(), "seed {seed}");
-            } else {
-                history.note(bench.disk.memory.to_bytes());
-            }
-            for _ in 0..40 {
-                let (image, swapped) = history.crash(&mut random);
-                check(&image, &history, &bench.log_id, swapped, seed);
-                checked += 1;
-            }
+            let file = bench.recorder.file(format!("src/module_{}.py", random.below(9)));
+            bench.recorder.line(file, line);
+        }
+        if random.one_in(4) {
+            bench.recorder.sync().unwrap();
+            history.sync(bench.disk.synced.lock().unwrap().clone());
+            // What returned from an append before a sync that returned is on the medium.
+            assert_eq!(history.now(), bench.disk.memory.to_bytes(), "seed {seed}");
+        } else {
+            history.note(bench.disk.memory.to_bytes());
+        }
+        for _ in 0..CRASHES {
+            let (image, swapped) = history.crash(random);
+            check(&image, &history, &bench.log_id, swapped, seed);
         }
     }
+    12 * CRASHES
 }
 
 fn slots_of(image: &[u8]) -> impl Iterator<Item = (usize, [u64; 4])> {

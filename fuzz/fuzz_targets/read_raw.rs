@@ -1,62 +1,8 @@
-//! Any bytes as a log: the reader ends, its counts add up, and nothing panics.
-//!
-//! The first byte chooses: the rest is the file as it is, or it is a list of records whose places and
-//! checksums are made right, so that what they say reaches the code behind the checksum.
+//! What is fuzzed, and why: see the module.
 
 #![no_main]
 
-use std::cell::RefCell;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+#[path = "../targets/read_raw.rs"]
+mod read_raw;
 
-use hitlog::format::{Header, LogId, Words, place, seal, slot_bytes};
-use hitlog::reader::{Digest, LogReader};
-use libfuzzer_sys::fuzz_target;
-
-const LOG_ID: LogId = [7; 16];
-
-thread_local! {
-    static LOG: RefCell<Option<(File, std::path::PathBuf)>> = const { RefCell::new(None) };
-}
-
-/// Puts `bytes` into a file that has a log's name; every run reuses it.
-fn with_log(bytes: &[u8], work: impl FnOnce(&std::path::Path)) {
-    LOG.with_borrow_mut(|log| {
-        let (file, path) = log.get_or_insert_with(|| {
-            let name = hitlog::format::log_file_name(std::process::id(), &LOG_ID);
-            let path = std::env::temp_dir().join(name);
-            (File::create(&path).expect("a temporary file"), path)
-        });
-        file.set_len(0).expect("cut");
-        file.write_all_at(bytes, 0).expect("written");
-        work(path);
-    });
-}
-
-/// A log whose records have the content of `bytes`, 24 for each, and are valid but for that content.
-fn sealed(bytes: &[u8]) -> Vec<u8> {
-    let header = Header { log_id: LOG_ID, ..Header::default() }.to_bytes();
-    let mut log = header.repeat(2);
-    for (slot, content) in bytes.chunks_exact(24).enumerate() {
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|index| content[at + index]));
-        let pair = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        let words = Words { head: word(0), payload: [pair(4), pair(12)], payload_last: word(20) };
-        log.extend(slot_bytes(seal(words, place(&LOG_ID, slot as u32))));
-    }
-    log
-}
-
-fuzz_target!(|input: &[u8]| {
-    let Some((choice, bytes)) = input.split_first() else { return };
-    let log = if choice % 2 == 0 { bytes.to_vec() } else { sealed(bytes) };
-    with_log(&log, |path| {
-        let Ok(log) = LogReader::open(path) else { return };
-        let mut digest = Digest::default();
-        let counts =
-            log.scan(0..log.slot_count(), |number, slot| digest.add(number, &slot)).expect("read");
-        let sum = counts.valid + counts.blank + counts.damaged + counts.foreign;
-        assert_eq!(sum, counts.slots);
-        assert_eq!(counts.slots, u64::from(log.slot_count()));
-        let _ = digest.finish();
-    });
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| read_raw::run(input));

@@ -40,7 +40,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
-    let options = Options { database: arguments.db.clone(), since: arguments.since.clone(), python: None };
+    let options =
+        Options { database: arguments.db.clone(), since: arguments.since.clone(), python: None };
     let answer = affected(&options).map_err(|source| Error::Affected { source })?;
     let text = match (arguments.json, arguments.list) {
         (true, _) => serde_json::json!(answer).to_string() + "\n",

@@ -40,6 +40,11 @@ pub enum Error {
         /// Why; names the file.
         source: crate::query::affected::Error,
     },
+    /// A report for the browser was not written.
+    Html {
+        /// Why; names the file.
+        source: Box<crate::html::Error>,
+    },
     /// A question has no answer.
     Query {
         /// Why; names the file.
@@ -68,6 +73,7 @@ impl fmt::Display for Error {
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
             Error::Affected { source } => write!(f, "{source}"),
+            Error::Html { source } => write!(f, "{source}"),
             Error::Query { source } => write!(f, "{source}"),
         }
     }
@@ -79,6 +85,7 @@ impl std::error::Error for Error {
             Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
             Error::Compactor { source } => Some(source),
             Error::Affected { source } => Some(source),
+            Error::Html { source } => Some(source),
             Error::Query { source } => Some(source),
             _ => None,
         }

@@ -12,6 +12,7 @@ mod completions;
 mod diff;
 pub mod dump;
 mod error;
+mod html;
 mod run;
 mod show;
 mod what;
@@ -49,6 +50,7 @@ Examples:
   hitlog check .hitlog/*             is every log of every run whole?
   hitlog compact                     compact the last run once more
   hitlog dump .hitlog/*/4711-*.hitlog | less
+  hitlog html -o report              lines, tests and processes for the browser
 
 Exit codes: 0 done; 1 done, but damage or loss was found, or the answer is no; 2 not done.";
 
@@ -71,6 +73,7 @@ enum Verb {
     Check(check::Arguments),
     Affected(affected::Arguments),
     Dump(dump::Arguments),
+    Html(html::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -98,6 +101,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Affected(arguments) => affected::run(&arguments),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
+        Verb::Html(arguments) => html::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -35,10 +35,11 @@ mod update;
 pub(crate) mod wording;
 
 pub use error::Error;
-pub use update::{Changes, update};
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
+pub use update::{Changes, update};
 
 use crate::format::KIND_SKIPPABLE;
+use crate::limits::DAMAGE_LISTED_MAX;
 use discover::Inputs;
 use merge::Merged;
 use publish::Output;
@@ -159,12 +160,24 @@ pub fn compact(
         let report = write(&mut merged, inputs, &output, options, progress)?;
         Ok((merged, report))
     })?;
-    report.output_bytes = output.publish()?;
-    if options.delete_logs {
+    let published = output.publish()?;
+    report.output_bytes = published.bytes;
+    if let Some(error) = &published.unsynced {
+        report.notes.push(unsynced(&options.output, error));
+    }
+    if options.delete_logs && published.unsynced.is_none() {
         merged.logs.iter().chain(&merged.copies).for_each(|log| delete(log, &mut report.notes));
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+fn unsynced(output: &Path, error: &std::io::Error) -> String {
+    format!(
+        "{}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
+         output back, so no log is deleted",
+        output.display()
+    )
 }
 
 /// Finds out whether an output can be written at `path`, before a long run and not after it. Nothing is
@@ -258,9 +271,16 @@ fn unreadable((path, reason): &(discover::LogPath, crate::reader::Error)) -> Unr
 fn notes_on(merged: &Merged) -> Vec<String> {
     let mut notes = Vec::new();
     for (what, table) in [("path", &merged.files), ("context", &merged.contexts)] {
-        notes.extend(table.escaped.iter().map(|name| {
+        notes.extend(table.escaped.iter().take(DAMAGE_LISTED_MAX).map(|name| {
             format!("{name}: this {what} has bytes that are not text; they are shown as \\xNN")
         }));
+        let rest = table.escaped.len().saturating_sub(DAMAGE_LISTED_MAX) as u64;
+        if rest > 0 {
+            notes.push(format!(
+                "{} more of that kind: bytes that are not text",
+                wording::counted(rest, what)
+            ));
+        }
     }
     for copy in &merged.copies {
         let counted = merged.logs.iter().find(|log| log.log_id == copy.log_id).unwrap_or(copy);

@@ -49,6 +49,15 @@ pub(super) struct Output {
     is_published: bool,
 }
 
+/// An output that is in its place.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// Its size.
+    pub(super) bytes: u64,
+    /// Why a power loss may bring the previous output back, if it may.
+    pub(super) unsynced: Option<io::Error>,
+}
+
 impl Output {
     /// Makes an empty temporary file for the output `path`.
     pub(super) fn begin(path: &Path) -> Result<Output, Error> {
@@ -74,12 +83,12 @@ impl Output {
         &self.temporary
     }
 
-    /// Replaces the previous output by the filled file, and returns its size in bytes.
-    pub(super) fn publish(mut self) -> Result<u64, Error> {
+    /// Replaces the previous output by the filled file.
+    pub(super) fn publish(mut self) -> Result<Published, Error> {
         let file = self.failing("open what was written", File::open(&self.temporary))?;
         self.take_over_permissions(&file);
         self.failing("sync it", file.sync_all())?;
-        let size = self.failing("measure it", file.metadata())?.len();
+        let bytes = self.failing("measure it", file.metadata())?.len();
         let folder = self.failing("open its folder", File::open(self.folder()))?;
         // Where a folder cannot be locked, compactors still replace only whole outputs by whole ones.
         let _ = folder.lock_exclusive();
@@ -88,8 +97,8 @@ impl Output {
         self.failing("replace it", fs::rename(&self.temporary, &self.destination))?;
         self.is_published = true;
         drop(previous);
-        self.failing("sync its folder", folder.sync_all())?;
-        Ok(size)
+        // The output is in its place: what is left to fail is no reason to say that it is not.
+        Ok(Published { bytes, unsynced: folder.sync_all().err() })
     }
 
     fn folder(&self) -> &Path {
@@ -238,7 +247,7 @@ mod tests {
     fn publish(path: &Path, rows: u32) -> Result<u64, Error> {
         let output = Output::begin(path)?;
         database(output.temporary(), rows);
-        output.publish()
+        output.publish().map(|published| published.bytes)
     }
 
     #[test]

@@ -166,7 +166,13 @@ mod tests {
         assert_eq!(keep(&at("a.py/none.py"), before), Kept::nothing("missing"));
         assert_eq!(keep(folder.path(), before), Kept::nothing("unreadable"));
         let fifo = std::ffi::CString::new(at("fifo").to_str().unwrap()).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(fifo.to_str().unwrap()).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(fifo.to_str().unwrap())
+                .status()
+                .unwrap()
+                .success()
+        );
         assert_eq!(keep(&at("fifo"), before), Kept::nothing("unreadable"));
     }
 }

@@ -53,13 +53,18 @@ struct Side<'a> {
 ///
 /// # Errors
 /// If one of them cannot be read, or the output cannot be written. It is then what it was before.
-pub fn update(base: &Path, recorded: &Path, changes: &Changes, output: &Path) -> std::result::Result<u64, Error> {
+pub fn update(
+    base: &Path,
+    recorded: &Path,
+    changes: &Changes,
+    output: &Path,
+) -> std::result::Result<u64, Error> {
     let made = Output::begin(output)?;
     let written = write(base, recorded, changes, made.temporary());
     let finding = written.map_err(|source| Error::Database { path: output.to_path_buf(), source })?;
     match finding {
         Some(finding) => Err(Error::Inconsistent { path: output.to_path_buf(), finding }),
-        None => made.publish(),
+        None => made.publish().map(|published| published.bytes),
     }
 }
 
@@ -116,7 +121,12 @@ fn names(
 }
 
 /// Writes the hits of both sides, file by file.
-fn write_hits(connection: &Connection, form: Form, sides: [&Side<'_>; 2], files: &[String]) -> Result<()> {
+fn write_hits(
+    connection: &Connection,
+    form: Form,
+    sides: [&Side<'_>; 2],
+    files: &[String],
+) -> Result<()> {
     let mut rows = HitRows::new(connection, form)?;
     let budget = Budget::unlimited();
     for (file, path) in (1..).zip(files) {
@@ -162,7 +172,8 @@ impl<'a> Side<'a> {
         }
         let logs = texts(&self.connection, "select 0, log_id from hitlog_log")?;
         let mut dropped: HashSet<String> = logs.into_iter().map(|(_, log)| log).collect();
-        let sql = "select context_id, log_id from hitlog_context join context on context.id = context_id
+        let sql =
+            "select context_id, log_id from hitlog_context join context on context.id = context_id
                     where context <> ''";
         for (context, log) in texts(&self.connection, sql)? {
             if self.contexts.contains_key(&context) {
@@ -231,7 +242,9 @@ impl<'a> Side<'a> {
             }
             log(&row[1])
         })?;
-        self.copy_table(output, "hitlog_sample", |row| log(&row[0]) && renumber(&mut row[2], &self.contexts))?;
+        self.copy_table(output, "hitlog_sample", |row| {
+            log(&row[0]) && renumber(&mut row[2], &self.contexts)
+        })?;
         self.copy_table(output, "hitlog_file", file)?;
         self.copy_table(output, "hitlog_source", file)?;
         self.copy_table(output, "hitlog_log_file", |row| file(row) && log(&row[1]))
@@ -249,7 +262,8 @@ impl<'a> Side<'a> {
         let mut insert = output.prepare(&format!("insert or replace into {table} values ({marks})"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let mut values = (0..columns).map(|column| row.get(column)).collect::<Result<Vec<Value>>>()?;
+            let mut values =
+                (0..columns).map(|column| row.get(column)).collect::<Result<Vec<Value>>>()?;
             if change(&mut values) {
                 insert.execute(params_from_iter(values))?;
             }

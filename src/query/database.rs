@@ -48,7 +48,7 @@ pub struct Database {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     pub(super) has_arcs: bool,
-    pub(super) has_own_tables: bool,
+    pub(crate) has_own_tables: bool,
     /// Sorted by path.
     pub(super) files: Vec<File>,
     pub(super) tests: Tests,
@@ -133,7 +133,7 @@ impl Database {
     }
 
     /// Runs `question`.
-    pub(super) fn asking<T>(
+    pub(crate) fn asking<T>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
@@ -146,7 +146,7 @@ fn failed(path: &Path, source: rusqlite::Error) -> Error {
 }
 
 /// All rows that `sql` gives.
-pub(super) fn rows<T>(
+pub(crate) fn rows<T>(
     connection: &Connection,
     sql: &str,
     row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,

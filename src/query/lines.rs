@@ -27,6 +27,12 @@ impl Lines {
         Lines { bits: numbits[..significant(numbits)].to_vec() }
     }
 
+    /// The set as a blob of coverage.py's, without a byte behind the last line.
+    #[must_use]
+    pub fn numbits(&self) -> &[u8] {
+        &self.bits
+    }
+
     /// Adds a line.
     pub fn insert(&mut self, line: u32) {
         let byte = line as usize / 8;

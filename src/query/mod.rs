@@ -28,6 +28,8 @@ mod tests;
 mod what;
 mod who;
 
+#[cfg(feature = "cli")]
+pub(crate) use database::rows;
 pub use database::{Database, File};
 pub use diff::{Diff, FileDiff, TestDiff, diff};
 pub use durations::Durations;

@@ -57,6 +57,12 @@ impl Source {
         Ok(Source { text: String::from_utf8_lossy(&bytes).into_owned(), is_changed })
     }
 
+    /// All of it; empty if there is none.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Line `number`, counted from 1, without its end.
     #[must_use]
     pub fn line(&self, number: u32) -> Option<&str> {

@@ -40,8 +40,16 @@ impl Content {
         Content::parse(&std::fs::read(path).expect("the log can be read"))
     }
 
-    /// Whole names of one space by id; fails on a name with a missing chunk.
+    /// Names of one space by id; fails on a name with a missing chunk.
     pub fn names(&self, wanted: NameSpace) -> BTreeMap<u32, String> {
+        let names = self.whole_names(wanted);
+        let is_wanted = |record: &Record| matches!(record, Record::Name { space, id, .. } if *space == wanted && !names.contains_key(id));
+        assert!(!self.records.iter().any(is_wanted), "every name is whole");
+        names
+    }
+
+    /// Names of one space by id, but those that were begun when the disk was full.
+    pub fn whole_names(&self, wanted: NameSpace) -> BTreeMap<u32, String> {
         let mut chunks: BTreeMap<u32, BTreeMap<u16, (bool, Vec<u8>)>> = BTreeMap::new();
         for record in &self.records {
             if let Record::Name { space, id, index, last, chunk } = record
@@ -53,19 +61,19 @@ impl Content {
             }
         }
         let join = |parts: BTreeMap<u16, (bool, Vec<u8>)>| {
-            assert_eq!(parts.len(), usize::from(*parts.keys().last().unwrap()) + 1, "whole");
-            assert!(parts.values().last().unwrap().0, "the last chunk says so");
+            let count = usize::from(*parts.keys().last()?) + 1;
+            let is_whole = parts.len() == count && parts.values().last()?.0;
             let bytes: Vec<u8> = parts.into_values().flat_map(|(_, bytes)| bytes).collect();
-            String::from_utf8(bytes).unwrap()
+            is_whole.then(|| String::from_utf8(bytes).expect("text"))
         };
-        chunks.into_iter().map(|(id, parts)| (id, join(parts))).collect()
+        chunks.into_iter().filter_map(|(id, parts)| Some((id, join(parts)?))).collect()
     }
 
-    /// All line hits as (context, file, line), by name.
+    /// All line hits as (context, file, line), by name; fails on a hit without one.
     pub fn lines(&self) -> BTreeSet<(String, String, u32)> {
-        let mut contexts = self.names(NameSpace::Context);
+        let mut contexts = self.whole_names(NameSpace::Context);
         contexts.insert(0, String::new());
-        let files = self.names(NameSpace::File);
+        let files = self.whole_names(NameSpace::File);
         let hits = self.records.iter().filter_map(|record| match record {
             Record::Line { context, file, line } => {
                 Some((contexts[context].clone(), files[file].clone(), *line))

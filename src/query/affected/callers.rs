@@ -87,7 +87,8 @@ impl Callers {
         runners: &Runners,
     ) -> BTreeSet<usize> {
         let after = recording.tests_after(file, &runners.contexts);
-        if after.iter().all(|test| recording.tests_of(&runners.contexts).any(|runner| runner == *test)) {
+        if after.iter().all(|test| recording.tests_of(&runners.contexts).any(|runner| runner == *test))
+        {
             return BTreeSet::new();
         }
         let Some(contexts) = self.contexts_naming(block) else { return after };

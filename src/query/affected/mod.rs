@@ -165,7 +165,8 @@ fn changed_files(recording: &Recording, origin: &Origin) -> Result<Vec<(usize, F
     }
     let edited = |(_, fate): &&mut (usize, Fate)| matches!(fate, Fate::Edited(_));
     let edited: Vec<_> = changed.iter_mut().filter(edited).collect();
-    let paths: Vec<&Path> = edited.iter().map(|(place, _)| recording.files[*place].path.as_path()).collect();
+    let paths: Vec<&Path> =
+        edited.iter().map(|(place, _)| recording.files[*place].path.as_path()).collect();
     if !paths.is_empty() {
         let interpreter = recording.surroundings.last().map(|found| found.request.interpreter.clone());
         let interpreter = interpreter.filter(|path| path.is_absolute()).unwrap_or("python3".into());
@@ -196,7 +197,8 @@ fn answer(
     changed: Vec<ChangedFile>,
     new_test_files: BTreeSet<PathBuf>,
 ) -> Answer {
-    let mut answer = Answer { changed, new_test_files: new_test_files.into_iter().collect(), ..Answer::default() };
+    let mut answer =
+        Answer { changed, new_test_files: new_test_files.into_iter().collect(), ..Answer::default() };
     let mut reasons = selection.into_reasons();
     for (place, test) in recording.tests.iter().enumerate() {
         match reasons.remove(&place) {
@@ -209,6 +211,8 @@ fn answer(
             }
         }
     }
-    answer.tests.sort_by(|left, right| (left.duration_ns, &left.test).cmp(&(right.duration_ns, &right.test)));
+    answer
+        .tests
+        .sort_by(|left, right| (left.duration_ns, &left.test).cmp(&(right.duration_ns, &right.test)));
     answer
 }

@@ -88,7 +88,10 @@ impl Recording {
             surroundings: Vec::new(),
         };
         let has_sources: &str = "select count(*) from sqlite_schema where name = 'hitlog_source'";
-        if recording.asking(|connection| connection.query_row(has_sources, [], |row| row.get::<_, u32>(0)))? == 0 {
+        if recording
+            .asking(|connection| connection.query_row(has_sources, [], |row| row.get::<_, u32>(0)))?
+            == 0
+        {
             return Err(Error::NoSources { path: path.to_owned() });
         }
         let asked = recording.read();
@@ -126,7 +129,8 @@ impl Recording {
         for (file, log) in self.rows("select file_id, log_id from hitlog_log_file", pair)? {
             self.logs_of_file.entry(file).or_default().insert(log);
         }
-        let texts: Vec<String> = self.rows("select value from hitlog_surroundings", |row| row.get(0))?;
+        let texts: Vec<String> =
+            self.rows("select value from hitlog_surroundings", |row| row.get(0))?;
         self.surroundings = texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
         Ok(())
     }
@@ -146,7 +150,8 @@ impl Recording {
             let Some(name) = of_phase.or((!has_tests).then_some(&context)) else { continue };
             // The context of a whole run stands in front of all others.
             let behind = name.split_once('|').map(|(_, behind)| behind);
-            let behind = behind.filter(|behind| !places.contains_key(name) && places.contains_key(*behind));
+            let behind =
+                behind.filter(|behind| !places.contains_key(name) && places.contains_key(*behind));
             let name = behind.unwrap_or(name);
             let place = *places.entry(name.to_owned()).or_insert(self.tests.len());
             if place == self.tests.len() {
@@ -166,10 +171,7 @@ impl Recording {
         rows(&self.database.connection, sql, read)
     }
 
-    fn asking<T>(
-        &self,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, Error> {
+    fn asking<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         self.database.asking(question).map_err(|source| Error::Recording { source })
     }
 
@@ -224,7 +226,8 @@ impl Recording {
         &self,
         is_meant: impl Fn(&str) -> bool,
     ) -> Result<HashSet<String>, Error> {
-        let contexts: Vec<(i64, String)> = self.asking(|connection| rows(connection, CONTEXTS, pair))?;
+        let contexts: Vec<(i64, String)> =
+            self.asking(|connection| rows(connection, CONTEXTS, pair))?;
         let test = |id: &i64| self.test_of.get(id).map(|test| self.tests[*test].name.as_str());
         let meant = contexts.into_iter().filter(|(id, _)| test(id).is_some_and(&is_meant));
         Ok(meant.map(|(_, name)| name).collect())
@@ -257,6 +260,8 @@ impl Recording {
 }
 
 /// The two columns of a row.
-fn pair<A: rusqlite::types::FromSql, B: rusqlite::types::FromSql>(row: &Row<'_>) -> rusqlite::Result<(A, B)> {
+fn pair<A: rusqlite::types::FromSql, B: rusqlite::types::FromSql>(
+    row: &Row<'_>,
+) -> rusqlite::Result<(A, B)> {
     Ok((row.get(0)?, row.get(1)?))
 }

@@ -45,7 +45,8 @@ pub fn renewal(
     let affected: BTreeSet<String> = affected.chain(selected.iter().cloned()).collect();
     let (base, recorded) = (Recording::open(base)?, Recording::open(recorded)?);
     let gone = gone_tests(&base, collected);
-    let ended = recorded.tests.iter().filter(|test| test.outcome.as_deref().is_some_and(|end| end != PENDING));
+    let ended =
+        recorded.tests.iter().filter(|test| test.outcome.as_deref().is_some_and(|end| end != PENDING));
     let ended: BTreeSet<String> = ended.map(|test| test.name.clone()).collect();
     let is_replaced = |name: &str| ended.contains(name) || gone.contains(name);
     Ok(Renewal {
@@ -76,7 +77,8 @@ fn gone_tests(base: &Recording, collected: &[String]) -> BTreeSet<String> {
 fn gone_files(base: &Recording, recorded: &Recording) -> HashSet<String> {
     let has_run = |path: &Path| recorded.files.iter().any(|file| file.path == path);
     // Tests may make and remove files of their own.
-    let is_gone = |file: &&RecordedFile| file.sha256.is_some() && !file.path.exists() && !has_run(&file.path);
+    let is_gone =
+        |file: &&RecordedFile| file.sha256.is_some() && !file.path.exists() && !has_run(&file.path);
     let gone = base.files.iter().filter(is_gone);
     gone.map(|file| file.path.to_string_lossy().into_owned()).collect()
 }

@@ -42,7 +42,8 @@ impl<'a> Selection<'a> {
 
     /// Adds the tests that failed, or of which it is not known how they ended.
     pub(super) fn add_unfinished(&mut self) {
-        for (place, test) in self.recording.tests.iter().enumerate().filter(|(_, test)| test.must_run()) {
+        for (place, test) in self.recording.tests.iter().enumerate().filter(|(_, test)| test.must_run())
+        {
             let why = match test.outcome.as_deref() {
                 Some("pending") => "has not run since what it depends on changed",
                 Some("failed" | "error") => "failed last time",
@@ -70,7 +71,11 @@ impl<'a> Selection<'a> {
                 let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
                 let runs_outside = |block: &usize| *block == MODULE || runners[*block].outside;
                 if is_conftest || comparison.changed.iter().any(runs_outside) {
-                    self.add_dependents(file, &runners, &format!("what {name} does at import changed"))?;
+                    self.add_dependents(
+                        file,
+                        &runners,
+                        &format!("what {name} does at import changed"),
+                    )?;
                 }
                 for block in &comparison.changed {
                     self.add_users(file, &shape, *block, &runners[*block])?;
@@ -108,7 +113,12 @@ impl<'a> Selection<'a> {
     }
 
     /// Adds the tests that depend on what `file` does when it is imported.
-    fn add_dependents(&mut self, file: &RecordedFile, runners: &[Runners], why: &str) -> Result<(), Error> {
+    fn add_dependents(
+        &mut self,
+        file: &RecordedFile,
+        runners: &[Runners],
+        why: &str,
+    ) -> Result<(), Error> {
         let recording = self.recording;
         let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
         let has_run = runners.iter().any(|runners| runners.outside || !runners.contexts.is_empty());
@@ -116,7 +126,8 @@ impl<'a> Selection<'a> {
         if !has_run && !is_conftest {
             return Ok(());
         }
-        let contexts: BTreeSet<i64> = runners.iter().flat_map(|runners| &runners.contexts).copied().collect();
+        let contexts: BTreeSet<i64> =
+            runners.iter().flat_map(|runners| &runners.contexts).copied().collect();
         self.add(recording.tests_of(&contexts), why);
         let is_everywhere = runners.iter().any(|runners| runners.outside);
         if !is_python(&file.path) && !is_everywhere {
@@ -139,14 +150,25 @@ impl<'a> Selection<'a> {
 
     fn tests_in(&self, path: &Path) -> Vec<usize> {
         let is_in = |file: &Option<PathBuf>| file.as_deref() == Some(path);
-        self.test_files.iter().enumerate().filter(|(_, file)| is_in(file)).map(|(test, _)| test).collect()
+        self.test_files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| is_in(file))
+            .map(|(test, _)| test)
+            .collect()
     }
 
     /// The tests below the folder that `path` lies in.
     fn tests_below(&self, path: &Path) -> Vec<usize> {
         let folder = path.parent().unwrap_or(path);
-        let is_below = |file: &Option<PathBuf>| file.as_ref().is_none_or(|file| file.starts_with(folder));
-        self.test_files.iter().enumerate().filter(|(_, file)| is_below(file)).map(|(test, _)| test).collect()
+        let is_below =
+            |file: &Option<PathBuf>| file.as_ref().is_none_or(|file| file.starts_with(folder));
+        self.test_files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| is_below(file))
+            .map(|(test, _)| test)
+            .collect()
     }
 
     /// Adds the tests that depend on what changed around them. Returns what that is, unless the recording

@@ -93,7 +93,8 @@ impl Surroundings {
     pub(super) fn compare(&self, python: Option<&str>) -> Difference {
         let present = Surroundings::look(self.request.clone(), None);
         let mut found = Difference::default();
-        let differing = |(path, hash): &(&PathBuf, &Option<String>)| present.files.get(*path) != Some(*hash);
+        let differing =
+            |(path, hash): &(&PathBuf, &Option<String>)| present.files.get(*path) != Some(*hash);
         found.files.extend(self.files.iter().filter(differing).map(|(path, _)| path.clone()));
         if python.is_some_and(|python| python != self.request.python) {
             found.of_all.push("another Python".to_owned());
@@ -105,7 +106,9 @@ impl Surroundings {
         }
         let names: BTreeSet<_> = self.data_files.keys().chain(present.data_files.keys()).collect();
         let is_other = |path: &&&PathBuf| self.data_files.get(**path) != present.data_files.get(**path);
-        found.of_all.extend(names.iter().filter(is_other).map(|path| format!("data: {}", path.display())));
+        found
+            .of_all
+            .extend(names.iter().filter(is_other).map(|path| format!("data: {}", path.display())));
         found
     }
 }

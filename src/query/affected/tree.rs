@@ -130,7 +130,8 @@ fn ask(interpreter: &Path, paths: &[&Path]) -> std::io::Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let input: Vec<u8> = paths.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    let input: Vec<u8> =
+        paths.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&input));
     let output = child.wait_with_output()?;
     written.map(|()| String::from_utf8_lossy(&output.stdout).into_owned())

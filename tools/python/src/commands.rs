@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use hitlog::compactor::{self, Changes, Options, Progress, Report};
-use hitlog::query::affected::{Options as Question, Renewal, Request, Surroundings, affected as ask, renewal};
+use hitlog::query::affected::{
+    Options as Question, Renewal, Request, Surroundings, affected as ask, renewal,
+};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 

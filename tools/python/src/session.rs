@@ -39,11 +39,14 @@ static OWN_CONTEXTS: AtomicU32 = AtomicU32::new(0);
 /// Whether transitions between lines are recorded.
 static BRANCHES: AtomicBool = AtomicBool::new(false);
 /// Recordings of this process so far.
-static SESSIONS: AtomicU32 = AtomicU32::new(0);
+static SESSIONS: AtomicU32 = AtomicU32::new(1);
 /// The count at which a line is hot.
 static HOT_AT: AtomicU32 = AtomicU32::new(1);
 /// The recording of this process, while there is one.
 static CURRENT: Mutex<Option<&'static Session>> = Mutex::new(None);
+/// Its number, for those who are in a hurry; 0: there is none.
+#[cfg(not(Py_3_12))]
+static CURRENT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Not zero; but a forked child finds it zeroed, as all stamps.
 static OF_THIS_PROCESS: OnceLock<&'static AtomicU32> = OnceLock::new();
@@ -108,14 +111,20 @@ impl MeasuredFile {
         self.recorder.is_some()
     }
 
-    /// Line `line` of this file ran. Returns whether for the first time in this context, and what to do
-    /// about it.
+    /// Line `line` of this file ran.
     #[inline(always)]
-    pub fn line(&self, line: u32) -> (bool, Verdict) {
+    pub fn line(&self, line: u32) -> Verdict {
         let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else {
             self.record_unstamped(line);
-            return (false, Verdict::Keep);
+            return Verdict::Keep;
         };
+        self.stamped_line(stamp, line).1
+    }
+
+    /// Line `line` of this file, whose stamp this is, ran. Returns whether for the first time in this
+    /// context, and what to do about it.
+    #[inline(always)]
+    pub fn stamped_line(&self, stamp: &AtomicU32, line: u32) -> (bool, Verdict) {
         let count = mark(stamp);
         if count == 1 {
             self.record(line);
@@ -181,9 +190,16 @@ fn verdict(count: u32) -> Verdict {
 }
 
 /// Whether what `stamp` stands for ran in this context.
-#[cfg(Py_3_12)]
+#[cfg(all(Py_3_12, not(Py_3_14)))]
 pub fn is_seen(stamp: &AtomicU32) -> bool {
     stamp.load(Ordering::Relaxed) & !COUNT_MAX == generation()
+}
+
+/// Whether anything that runs often may go unreported for a while: not where threads have contexts of
+/// their own, as what one of them has seen another has not.
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+pub fn may_disable() -> bool {
+    HOT_AT.load(Ordering::Relaxed) != NEVER
 }
 
 /// Whether transitions between lines are recorded, too.
@@ -204,7 +220,7 @@ fn generation() -> u32 {
 }
 
 /// Whether this process was forked since the last call of [`after_fork`], or of `Session::begin`.
-fn is_forked() -> bool {
+pub fn is_forked() -> bool {
     OF_THIS_PROCESS.get().is_some_and(|mark| mark.load(Ordering::Relaxed) == 0)
 }
 
@@ -235,6 +251,13 @@ fn next_generation() -> u32 {
 /// The recording of this process.
 pub fn current() -> Option<&'static Session> {
     *lock(&CURRENT)
+}
+
+/// Whether `file` belongs to the recording of this process.
+#[cfg(not(Py_3_12))]
+#[inline(always)]
+pub fn is_current(file: &MeasuredFile) -> bool {
+    file.session == CURRENT_NUMBER.load(Ordering::Relaxed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -276,12 +299,16 @@ impl Session {
         BRANCHES.store(configuration.branch, Ordering::Relaxed);
         mark_process();
         *lock(&CURRENT) = Some(session);
+        #[cfg(not(Py_3_12))]
+        CURRENT_NUMBER.store(number, Ordering::Relaxed);
         Ok(session)
     }
 
     /// Ends it, with the exit code of the process if it is known.
     pub fn end(&self, exit_code: Option<u16>) {
         *lock(&CURRENT) = None;
+        #[cfg(not(Py_3_12))]
+        CURRENT_NUMBER.store(0, Ordering::Relaxed);
         self.recorder.end(EndReason::Closed, exit_code);
     }
 
@@ -324,6 +351,7 @@ impl Session {
     }
 
     /// Whether `file` belongs to this recording, and not to one that ended before.
+    #[cfg(Py_3_12)]
     pub fn owns(&self, file: &MeasuredFile) -> bool {
         file.session == self.number()
     }
@@ -393,12 +421,14 @@ pub fn is_heat_by_context() -> bool {
 }
 
 /// In a forked child: only the forking thread is left, as the first one. Its own context becomes that
-/// of the process, as the context of a first thread is.
-pub fn after_fork() {
+/// of the process, as the context of a first thread is. `is_counted`: it gets a log in any case.
+pub fn after_fork(is_counted: bool) {
     mark_process();
     OWN_CONTEXTS.store(u32::from(OWN_GENERATION.get() != 0), Ordering::Relaxed);
     if let Some(session) = current() {
-        session.recorder.begin();
+        if is_counted {
+            session.recorder.begin();
+        }
         if let Some(own) = session.switch_own_context(None) {
             session.switch_context(&own);
         }

@@ -6,14 +6,14 @@
 //!
 //! Each context has a generation of its own, so that a switch of contexts costs one addition, however
 //! many lines there are. The stamps lie in memory that a forked child finds zeroed: it sees every line
-//! as unseen, also after a raw `fork` that Python knows nothing of. (On CPython 3.12 and later such a child
-//! reports what its parent had disabled only from its first line on that was not: one that runs nothing
-//! but disabled lines shows none.) Generations begin again after 2^27
-//! switches; a line would have to be last seen exactly that long ago to be missed.
+//! as unseen, also after a raw `fork` that Python knows nothing of. (`interpreter::forks` arms again what its
+//! parent had disabled, on CPython 3.12 and later.) Generations begin again after 2^27 switches; a line would have to be last seen exactly that long ago to be missed.
 
+#[cfg(Py_3_12)]
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hitlog::limits::LINE_MAX;
 use memmap2::{MmapMut, MmapOptions};
@@ -68,10 +68,41 @@ impl Stamps {
 /// What is left of the piece that was taken last.
 static REST: Mutex<&'static [AtomicU32]> = Mutex::new(&[]);
 
-/// One stamp that belongs to no file, for ever; `None` if there is no memory.
+/// Stamps that were given back, by their number.
 #[cfg(Py_3_12)]
-pub fn one() -> Option<&'static AtomicU32> {
-    take(1).ok()?.first()
+static GIVEN_BACK: Mutex<BTreeMap<usize, Vec<&'static [AtomicU32]>>> = Mutex::new(BTreeMap::new());
+
+/// Stamps of one owner, given back at its end.
+#[cfg(Py_3_12)]
+pub struct Piece(&'static [AtomicU32]);
+
+#[cfg(Py_3_12)]
+impl Piece {
+    /// `length` stamps or more, none of them seen; `None` if there is no memory.
+    pub fn take(length: usize) -> Option<Piece> {
+        let length = length.next_power_of_two();
+        let used = lock(&GIVEN_BACK).get_mut(&length).and_then(Vec::pop);
+        let stamps = used.map_or_else(|| take(length), Ok).ok()?;
+        stamps.iter().for_each(|stamp| stamp.store(0, Ordering::Relaxed));
+        Some(Piece(stamps))
+    }
+
+    /// The stamp at `place`.
+    #[inline(always)]
+    pub fn get(&self, place: usize) -> Option<&AtomicU32> {
+        self.0.get(place)
+    }
+}
+
+#[cfg(Py_3_12)]
+impl Drop for Piece {
+    fn drop(&mut self) {
+        lock(&GIVEN_BACK).entry(self.0.len()).or_default().push(self.0);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes `length` stamps, for ever.
@@ -79,7 +110,7 @@ pub fn take(length: usize) -> io::Result<&'static [AtomicU32]> {
     if length > PIECE_STAMPS / 4 {
         return piece(length);
     }
-    let mut rest = REST.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rest = lock(&REST);
     if rest.len() < length {
         *rest = piece(PIECE_STAMPS)?;
     }

@@ -101,6 +101,8 @@ PROJECT = {
     "test_store.py": TEST_STORE,
     "conftest.py": CONFTEST,
 }
+# Whatever status a command ends with.
+ANY = -1
 SHOP_TESTS = {"test_price", "test_discount", "test_child"}
 STORE_TESTS = {"test_before", "test_first", "test_second", "test_third", "test_fixture"}
 
@@ -126,7 +128,7 @@ class Project:
             text=True,
             timeout=120,
         )
-        assert done.returncode == status, done.stdout + done.stderr
+        assert status in (done.returncode, ANY), done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def pytest(self, *arguments: str, status: int = 0) -> str:
@@ -230,7 +232,9 @@ def test_result_kept_by_functools(recorded: Project) -> None:
 def test_fixture_for_several_tests(project: Project) -> None:
     project.edit("conftest.py", "@pytest.fixture", '@pytest.fixture(scope="session")')
     project.edit("conftest.py", "return 1", "from shop import price\n    return price(1) // 2")
-    project.edit("test_shop.py", "def test_price()", "def test_other(resource): pass\n\ndef test_price()")
+    project.edit(
+        "test_shop.py", "def test_price()", "def test_other(resource): pass\n\ndef test_price()"
+    )
     project.record()
     project.edit("shop.py", "return n * RATE", "return RATE * n")
     assert project.affected() == {"test_price", "test_child", "test_other", "test_fixture"}
@@ -416,6 +420,26 @@ def test_since_a_revision(recorded: Project) -> None:
     assert recorded.affected("--since", "HEAD~1") == {"test_discount"}
     output = recorded.run("hitlog", "affected", "--since", "nosuch", status=2)
     assert "git cannot compare with nosuch" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("shop.py", 4), ("shop.py", 7), ("shop.py", 10), ("shop.py", 13)]
+    + [("store.py", line) for line in (6, 9, 14, 15, 16, 20)],
+)
+def test_whatever_fails_is_affected(recorded: Project, name: str, line: int) -> None:
+    """The short form of `cargo xtask mutate`: a line raises, and the whole suite runs."""
+    lines = (recorded.folder / name).read_text().splitlines()
+    indent = lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
+    lines.insert(line - 1, f"{indent}raise RuntimeError")
+    (recorded.folder / name).write_text("\n".join(lines) + "\n")
+    affected = recorded.affected()
+    everything = SHOP_TESTS | STORE_TESTS
+    done = recorded.pytest("-p", "no:hitlog", status=ANY)
+    passed = {word.partition("::")[2] for word in done.split() if word.startswith("test_")}
+    passed = {test for test in passed if f"::{test} PASSED" in done}
+    assert everything - passed <= affected
+    assert (affected == set()) == (line == 13)
 
 
 def test_mistakes(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from conftest import TESTS, Recording, clean_environment
 from test_lines import programs
 
-pytest.importorskip("coverage")
+coverage = pytest.importorskip("coverage")
 
+# A context and two lines.
+Arc = tuple[str, int, int]
 KEYS = ("executed_lines", "missing_lines", "executed_branches", "missing_branches")
 # What one file says: for each key, lines or pairs of lines.
 Said = dict[str, list[object]]
@@ -58,6 +61,35 @@ def test_branches_are_those_of_coverage(recording: Recording, name: str) -> None
         assert len(said["missing_branches"]) > 10
 
 
+def arcs_of_coverage(data_file: Path, program: Path) -> set[Arc]:
+    data = coverage.CoverageData(str(data_file))
+    data.read()
+    arcs: set[Arc] = set()
+    for context in data.measured_contexts():
+        data.set_query_context(context)
+        arcs.update((context, *arc) for arc in data.arcs(str(program)) or ())
+    return arcs
+
+
+def arcs_of_hitlog(database: Path, program: Path) -> set[Arc]:
+    question = "select context, from_line, to_line from hitlog_arc where path = ?"
+    return set(sqlite3.connect(database).execute(question, [str(program)]))
+
+
+@pytest.mark.parametrize("name", programs())
+def test_each_context_has_the_branches_that_coverage_sees(recording: Recording, name: str) -> None:
+    shutil.copytree(TESTS / "programs", recording.folder, dirs_exist_ok=True)
+    program = recording.folder / f"{name}.py"
+    said = with_coverage(recording.folder, program)[program.name]
+    with_hitlog(recording, TESTS / "driver.py", "hitlog", program)
+    branches = {tuple(arc) for key in KEYS[2:] for arc in said[key] if isinstance(arc, list)}
+    folder = recording.folder.parent
+    expected = arcs_of_coverage(folder / "coverage.data", program)
+    found = arcs_of_hitlog(folder / "hitlog.db", program)
+    assert sorted(arc for arc in expected - found if arc[1:] in branches) == []
+    assert sorted(arc for arc in found - expected if arc[1:] in branches) == []
+
+
 def test_branches_may_be_asked_for_in_the_configuration(recording: Recording) -> None:
     (recording.folder / ".coveragerc").write_text("[run]\nbranch = yes\n")
     (recording.folder / "program.py").write_text("import sys\nif sys:\n    x = 1\ny = 2\n")
@@ -83,8 +115,6 @@ def test_each_context_has_its_branches(recording: Recording) -> None:
     )
     said = with_hitlog(recording, "program.py")["program.py"]
     assert said["missing_branches"] == []
-    import sqlite3
-
     database = sqlite3.connect(recording.folder.parent / "hitlog.db")
     question = "select to_line from hitlog_arc where context = ? and from_line = 4 order by 1"
     taken = {

@@ -248,3 +248,78 @@ def test_fork_in_a_thread_while_others_run(recording: Recording) -> None:
     assert len(logs) == 11
     assert sum(10 in {line for _, _, line in log.hits} for log in logs) == 10
     assert all(log.is_clean for log in logs)
+
+
+@pytest.mark.parametrize("kind", ["CDLL", "PyDLL"])
+@pytest.mark.parametrize("context", ["", "c"])
+def test_a_fork_that_python_knows_nothing_of_runs_only_what_ran_before(
+    recording: Recording, kind: str, context: str
+) -> None:
+    """All lines of the child were disabled by its parent when it was forked."""
+    logs = recording.program(
+        "import ctypes, os, hitlog\n"
+        "def work():\n"
+        "    x = 1\n"
+        "    return x\n"
+        "def start(fork):\n"
+        "    for turn in range(100):\n"
+        "        pid = fork() if turn == 99 else 1\n"
+        "        work()\n"
+        "        pid or os._exit(0)\n"
+        "    os.wait()\n"
+        f"with hitlog.context({context!r}):\n"
+        f"    start(ctypes.{kind}(None).fork)\n"
+    )
+    assert len(logs) == 2
+    path = str(recording.folder / "program.py")
+    for log in logs:
+        assert {(context, path, line) for line in (3, 4, 8, 9)} <= log.hits
+        assert log.is_clean
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "exit_code"),
+    [("pass", 0, 2, None), ("1 / 0", 1, 0, 255), ("os._exit(3)", 1, 0, 3)],
+)
+def test_what_runs_before_another_program_is_kept_and_ends_clean(
+    recording: Recording, body: str, status: int, reason: int, exit_code: int | None
+) -> None:
+    logs = recording.program(
+        "import os, subprocess, sys\n"
+        "def before():\n"
+        f"    {body}\n"
+        "subprocess.Popen(['/bin/true'], preexec_fn=lambda: None).wait()\n"
+        "sys.exit(subprocess.Popen(['/bin/true'], preexec_fn=before).wait() != 0)\n",
+        status=status,
+    )
+    assert 3 in recording.lines()
+    assert all(log.is_clean for log in logs)
+    assert any((log.reason, log.exit_code) == (reason, exit_code) for log in logs)
+
+
+def test_what_runs_nothing_before_another_program_has_no_log(recording: Recording) -> None:
+    logs = recording.program(
+        "import os, subprocess\nfor _ in range(2):\n"
+        "    subprocess.run(['/bin/true'], preexec_fn=os.getpid, check=True)\n"
+        "    os.fork() or os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    assert len(logs) == 3
+    assert all(log.is_clean for log in logs)
+
+
+def test_a_preexec_fn_sees_what_it_would_see(recording: Recording) -> None:
+    done = recording.python(
+        "-c",
+        "import subprocess\n"
+        "try:\n"
+        "    subprocess.Popen(['/bin/true'], preexec_fn=7).wait()\n"
+        "except subprocess.SubprocessError as error:\n"
+        "    print(error)\n"
+        "subprocess.run(['/bin/echo', 'ran'], preexec_fn=lambda *more: print(more, flush=True))\n"
+        "try:\n"
+        "    subprocess.Popen(['/nonexistent'], preexec_fn=lambda: None)\n"
+        "except FileNotFoundError as error:\n"
+        "    print(error.filename)\n",
+    )
+    assert done.stdout.splitlines()[-3:] == ["()", "ran", "/nonexistent"]

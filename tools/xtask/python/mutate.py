@@ -3,10 +3,11 @@
 usage: mutate.py PROJECT --package FOLDER --count N --seed N --hitlog COMMAND --results FILE
                  [--testmon PYTHON]
 
-A recording is made once. For each change (a constant, an operator, a condition, a deleted statement, a
-statement that raises) the whole suite runs without any recording, and what no longer passes is compared with
-the answer of `hitlog affected`, and with the selection of pytest-testmon where that is given. Changes with
-which the suite does not end are passed over. Results are kept, so that a run that was interrupted goes on.
+A recording is made once. For each change (a constant, an operator, a condition, a deleted statement,
+a statement that raises) the whole suite runs without any recording, and what no longer passes is
+compared with the answer of `hitlog affected`, and with the selection of pytest-testmon where that is
+given. Where all tests are selected, none can be missed, and the suite does not run. Changes with which
+it does not end are passed over. Results are kept, so that a run that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -23,10 +24,20 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 HANG_GUARD = 180.0
-COMPARISONS = {"==": "!=", "!=": "==", "<": "<=", "<=": "<", ">": ">=", ">=": ">", " is ": " is not ", " in ": " not in "}
+COMPARISONS = {
+    "==": "!=",
+    "!=": "==",
+    "<": "<=",
+    "<=": "<",
+    ">": ">=",
+    ">=": ">",
+    " is ": " is not ",
+    " in ": " not in ",
+}
 CALCULATIONS = {" + ": " - ", " - ": " + ", " * ": " + ", " and ": " or ", " or ": " and "}
 
 
@@ -70,9 +81,14 @@ def _of_statement(path: str, lines: list[str], node: ast.stmt) -> list[Mutation]
         return []
     last = node.end_lineno or node.lineno
     found = [Mutation(path, node.lineno, node.lineno, "raise", f"{indent}raise RuntimeError\n{line}")]
-    if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return, ast.Raise, ast.Expr)) and not _is_text(node):
+    if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return, ast.Raise, ast.Expr)) and not _is_text(
+        node
+    ):
         found.append(Mutation(path, node.lineno, last, "delete", f"{indent}pass\n"))
-    if isinstance(node, (ast.If, ast.While)) and node.test.lineno == node.test.end_lineno == node.lineno:
+    if (
+        isinstance(node, (ast.If, ast.While))
+        and node.test.lineno == node.test.end_lineno == node.lineno
+    ):
         start, end = node.test.col_offset, node.test.end_col_offset or 0
         raw = line.encode()
         text = (raw[:start] + b"not (" + raw[start:end] + b")" + raw[end:]).decode()
@@ -97,7 +113,11 @@ def _of_constant(path: str, lines: list[str], node: ast.Constant) -> list[Mutati
         text = {True: "False", False: "True", None: "0"}[value]
     elif isinstance(value, int):
         text = str(value + 1)
-    elif isinstance(value, str) and raw[start : start + 1] in (b"'", b'"') and raw[end - 1 : end] in (b"'", b'"'):
+    elif (
+        isinstance(value, str)
+        and raw[start : start + 1] in (b"'", b'"')
+        and raw[end - 1 : end] in (b"'", b'"')
+    ):
         text = repr(value + "x")
     else:
         return []
@@ -133,7 +153,16 @@ class Suite:
             environment["HITLOG_OUTCOMES"] = str(outcomes)
             options = ("-p", "mutate_outcomes", *options)
         # Warnings of a later pytest are no failures of the project.
-        command = [self.python, "-m", "pytest", "-q", "--tb=no", "-o", "filterwarnings=default", *options]
+        command = [
+            self.python,
+            "-m",
+            "pytest",
+            "-q",
+            "--tb=no",
+            "-o",
+            "filterwarnings=default",
+            *options,
+        ]
         return subprocess.run(
             command,
             cwd=self.project,
@@ -145,35 +174,39 @@ class Suite:
         )
 
     def passing(self, *options: str) -> set[str]:
-        """The tests that pass."""
+        """Return the tests that pass."""
         outcomes = self.project / "outcomes.json"
         outcomes.unlink(missing_ok=True)
         self.pytest("-p", "no:hitlog", *options, outcomes=outcomes)
         return set(json.loads(outcomes.read_text())) if outcomes.exists() else set()
 
     def testmon(self) -> set[str]:
-        """The tests that pytest-testmon selects."""
+        """Return the tests that pytest-testmon selects."""
         done = self.pytest("--testmon", "--testmon-nocollect", "--collect-only")
         return {line.strip() for line in done.stdout.splitlines() if "::" in line}
 
 
 def affected(hitlog: list[str], project: Path) -> dict[str, str]:
-    """The tests that hitlog calls affected, each with the reason."""
+    """Return the tests that hitlog calls affected, each with the reason."""
     done = subprocess.run(
         [*hitlog, "affected", "--json"], cwd=project, capture_output=True, text=True, check=True
     )
     return {test["test"]: test["why"] for test in json.loads(done.stdout)["tests"]}
 
 
-def judge(mutation: Mutation, options: argparse.Namespace, suites: list[Suite], usual: set[str]) -> dict[str, object]:
+def judge(
+    mutation: Mutation, options: argparse.Namespace, suites: list[Suite], usual: set[str]
+) -> dict[str, Any]:
     """Make one change and compare what fails with what was selected."""
-    result: dict[str, object] = {"kind": mutation.kind, "place": f"{mutation.path}:{mutation.first}"}
+    result: dict[str, Any] = {"kind": mutation.kind, "place": f"{mutation.path}:{mutation.first}"}
     before = [mutation.apply(suite.project) for suite in suites]
     try:
         selected = affected(options.hitlog.split(), suites[0].project)
         # If all are selected, none can be missed.
         failing = usual - suites[0].passing() if usual - set(selected) else set()
-        result.update(failing=len(failing), selected=len(selected), missed=sorted(failing - set(selected)))
+        result.update(
+            failing=len(failing), selected=len(selected), missed=sorted(failing - set(selected))
+        )
         if len(suites) > 1:
             theirs = suites[1].testmon()
             result.update(testmon=len(theirs & usual), testmon_missed=sorted(failing - theirs))
@@ -192,19 +225,22 @@ def timed(suite: Suite, *options: str) -> float:
     return time.monotonic() - start
 
 
-def summary(results: list[dict[str, object]], total: int) -> str:
-    """The lines that people read."""
+def summary(results: list[dict[str, Any]], total: int) -> str:
+    """Make the lines that people read."""
     judged = [result for result in results if "hangs" not in result]
-    lines = [f"{len(judged)} changes, {sum(bool(r['failing']) for r in judged)} of them fail a test; {total} tests"]
-    for name, size, missed in (("hitlog", "selected", "missed"), ("testmon", "testmon", "testmon_missed")):
-        of_tool = [result for result in judged if size in result]
+    failing = sum(result["failing"] > 0 for result in judged)
+    lines = [f"{len(judged)} changes, {failing} of them seen to fail a test; {total} tests"]
+    for name, selected, missed in (
+        ("hitlog", "selected", "missed"),
+        ("testmon", "testmon", "testmon_missed"),
+    ):
+        of_tool = [result for result in judged if selected in result]
         if of_tool:
-            sizes = [int(str(result[size])) / total for result in of_tool]
-            misses = [result[missed] for result in of_tool if result[missed]]
-            tests = sum(len(list(miss)) for miss in misses)  # type: ignore[call-overload]
+            sizes = [result[selected] / total for result in of_tool]
+            tests = sum(len(result[missed]) for result in of_tool)
+            mean, median = statistics.mean(sizes), statistics.median(sizes)
             lines.append(
-                f"{name:8} selects {statistics.mean(sizes):6.1%} of the tests (median {statistics.median(sizes):.1%}), "
-                f"misses {tests} failing tests in {len(misses)} changes"
+                f"{name}: {mean:.1%} of the tests selected (median {median:.1%}), {tests} missed"
             )
     return "\n".join(lines)
 
@@ -238,7 +274,9 @@ def main() -> int:
         if len(results) >= options.count:
             break
         place = f"{mutation.path}:{mutation.first}"
-        if any(result["place"] == place for result in results) or not is_python(mutation, options.project):
+        if any(result["place"] == place for result in results) or not is_python(
+            mutation, options.project
+        ):
             continue
         results.append(judge(mutation, options, suites, usual))
         with options.results.open("a") as file:
@@ -248,7 +286,7 @@ def main() -> int:
     return int(any(result.get("missed") for result in results))
 
 
-def _known(path: Path) -> list[dict[str, object]]:
+def _known(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""A pytest plugin for `mutate.py`: writes the names of the tests that passed, whatever happens to others."""
+"""A pytest plugin for `mutate.py`: writes the names of the tests that passed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `compare`, `mutate`, `bench`.
+//! The developer's commands: `cargo xtask demo`, `test`, `promises`, `soak`, `compare`, `mutate`, `bench`.
 //!
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
@@ -7,9 +7,11 @@ mod bench;
 mod compare;
 mod demo;
 mod mutate;
+mod promises;
 mod pythons;
 mod shell;
 mod signals;
+mod soak;
 mod suite;
 mod test;
 mod venv;
@@ -27,6 +29,9 @@ Commands:
   demo      Record jinja2's test suite under `pytest -n 4`, kill one worker in the middle, and show the
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
+  promises  Run what the README's table of promises names, and say line by line what is shown
+  soak      Kills, power losses, forks, damaged logs and hostile ones at the figures of the failure model,
+            again and again with other seeds
   compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
   mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
   bench     Measure what recording costs jinja2's suite, beside coverage.py
@@ -39,6 +44,11 @@ Options of test, compare and bench:
 Options of mutate:
   --count N           changes of each project [default: 100]; with a run that was stopped, it goes on
 
+Options of soak:
+  --minutes N         begin no round after so long [default: 10]
+  --seed N            the seed of the first round [default: the time]
+  --once              a single round
+
 Pythons are looked for in $HITLOG_PYTHONS (paths of interpreters, separated by colons), on PATH and
 among pyenv's. All that is downloaded or built lies under target/ and is used again.
 
@@ -47,6 +57,9 @@ Examples:
   cargo xtask test
   cargo xtask mutate --count 10
   cargo xtask test --python 3.12
+  cargo xtask promises
+  cargo xtask soak --minutes 60
+  cargo xtask soak --once --seed 7
   HITLOG_PYTHONS=/opt/python3.15/bin/python cargo xtask compare --all-pythons
 ";
 
@@ -71,6 +84,8 @@ fn dispatch(args: &[&str]) -> Result {
         ("mutate", options) => mutate::run_usual(options),
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
+        ("promises", []) => promises::run_all(),
+        ("soak", options) => soak::run_all(options),
         ("bench", options) => bench::run_all(&pythons::choose(options)?),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),

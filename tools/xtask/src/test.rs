@@ -12,14 +12,17 @@ use crate::{compare, demo};
 const FEATURE_SETS: [&str; 4] = ["recorder", "reader", "compactor", "query"];
 
 /// Python code outside the package, which is checked by the package's rules.
-const PYTHON_FILES: [&str; 2] = ["tools/xtask/python", "tools/spec_reader.py"];
+const PYTHON_FILES: [&str; 3] = ["tools/xtask/python", "tools/spec_reader.py", "fuzz/make_corpus.py"];
 
 /// Tests by their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
+pub struct Counts {
+    /// Ended well.
+    pub passed: u64,
+    /// Ended badly.
+    pub failed: u64,
+    /// Did not run.
+    pub skipped: u64,
 }
 
 /// What was run, and how it ended.
@@ -177,7 +180,7 @@ fn lint_python(python: &Python) -> Result {
 }
 
 /// Adds up the `test result:` lines of cargo.
-fn count_rust(output: &str) -> Counts {
+pub fn count_rust(output: &str) -> Counts {
     let results = output.lines().filter_map(|line| line.trim_start().strip_prefix("test result:"));
     results
         .map(|line| count_words(line, &["passed"], &["failed"], &["ignored"]))
@@ -185,7 +188,7 @@ fn count_rust(output: &str) -> Counts {
 }
 
 /// Reads the last line of pytest that says how many tests ended how.
-fn count_pytest(output: &str) -> Counts {
+pub fn count_pytest(output: &str) -> Counts {
     let is_result =
         |line: &&str| line.contains(" in ") && (line.contains(" passed") || line.contains(" failed"));
     let last = output.lines().rev().find(is_result).unwrap_or_default();

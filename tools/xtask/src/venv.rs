@@ -12,6 +12,9 @@ use crate::shell::{Failure, Result, capture, command, root, say, timed, work_fol
 const REQUIREMENTS: [&str; 6] =
     ["coverage", "markupsafe", "pytest", "pytest-cov", "pytest-xdist", "trio"];
 
+/// What some tests use where it is to be had without a compiler; they are skipped without.
+const OPTIONAL_REQUIREMENTS: [&str; 2] = ["gevent", "greenlet"];
+
 /// What a wheel is built from.
 const SOURCES: [&str; 4] = ["Cargo.toml", "Cargo.lock", "src", "tools/python"];
 
@@ -27,6 +30,7 @@ impl Venv {
     pub fn with_hitlog(python: &Python) -> Result<Venv> {
         let venv = Venv::create(python, "venv")?;
         venv.install(&REQUIREMENTS)?;
+        venv.install_optional();
         venv.install_hitlog()?;
         Ok(venv)
     }
@@ -35,6 +39,13 @@ impl Venv {
     pub fn with_linters(python: &Python) -> Result<Venv> {
         let venv = Venv::create(python, "lint")?;
         venv.install(&["ruff", "mypy", "coverage", "pytest"])?;
+        Ok(venv)
+    }
+
+    /// The environment with pytest-testmon, which selects tests too, and what the suites need.
+    pub fn with_testmon(python: &Python) -> Result<Venv> {
+        let venv = Venv::create(python, "testmon")?;
+        venv.install(&["markupsafe", "pytest<9", "pytest-testmon", "trio"])?;
         Ok(venv)
     }
 
@@ -107,6 +118,23 @@ impl Venv {
             ))
         })?;
         Ok(fs::write(stamp, list)?)
+    }
+
+    /// Installs what may be missing, once or when it is to be had.
+    fn install_optional(&self) {
+        let stamp = self.folder.join("installed-optional");
+        if stamp.exists() {
+            return;
+        }
+        let mut pip = self.pip_install();
+        pip.args(["--only-binary", ":all:"]).args(OPTIONAL_REQUIREMENTS);
+        match capture(&mut pip) {
+            Ok(_) => drop(fs::write(stamp, "")),
+            Err(_) => {
+                let names = OPTIONAL_REQUIREMENTS.join(", ");
+                say(format!("Python {}: no wheels of {names}: their tests are skipped", self.version));
+            }
+        }
     }
 
     /// Installs as a user does, except that the build is kept for the next Python and optimised less.

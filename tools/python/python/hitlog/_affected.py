@@ -1,9 +1,9 @@
 """``pytest --hitlog-affected``: runs the tests that the tree's changes concern, and no others.
 
-What tests depend on beside the code that they run - configuration, packages, Python - is written down at
-the end of each recorded run (``tests.json``), with how each test ended. What is affected is decided once,
-before anything is collected, by the process that began the run; workers of pytest-xdist are told. The
-recording is read then, and written when all tests are over: while they run nobody has it open.
+What tests depend on beside the code that they run - configuration, packages, Python - is written down
+at the end of each recorded run (``tests.json``), with how each test ended. What is affected is decided
+once, before anything is collected, by the process that began the run; workers of pytest-xdist are told.
+The recording is read then, and written when all tests are over: while they run nobody has it open.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def ask(database: str) -> dict[str, Any]:
 
 
 def update(directory: str, database: str) -> tuple[str, bool]:
-    """Put the run of affected tests into the recording, as :func:`_native.compact` would into a file."""
+    """Put the run of affected tests into the recording, as ``_native.compact`` would into a file."""
     with open(os.path.join(directory, "tests.json"), encoding="utf-8") as file:
         tests = json.load(file)
     if not tests["outcomes"]:

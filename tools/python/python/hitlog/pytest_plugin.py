@@ -45,8 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--hitlog-affected",
         action="store_true",
-        help="run only the tests that changes since the recording in hitlog.db concern (or new, or failed "
-        "last time), record them, and bring hitlog.db up to date",
+        help="run only the tests that changes since the recording in hitlog.db concern (and those that "
+        "are new or failed last time), record them, and bring hitlog.db up to date",
     )
     group.addoption(
         "--hitlog-branch",

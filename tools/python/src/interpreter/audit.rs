@@ -62,7 +62,13 @@ unsafe extern "C" fn hook(
             children::starts(session);
             session.recorder.end(EndReason::Exec, None);
         }
-        b"subprocess.Popen" | b"os.posix_spawn" | b"os.system" => children::starts(session),
+        b"subprocess.Popen" => {
+            children::starts(session);
+            // SAFETY: a hook that gets arguments runs with the interpreter's lock held.
+            super::forks::watch_subprocess(unsafe { Python::assume_attached() });
+        }
+        b"os.posix_spawn" | b"os.system" => children::starts(session),
+        b"os.fork" | b"os.forkpty" => super::forks::expect(),
         _ if event == OUR_EVENT => HEARD.store(true, Ordering::Relaxed),
         _ => {}
     }

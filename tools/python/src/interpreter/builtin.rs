@@ -78,7 +78,6 @@ impl Definition {
     }
 
     /// The function as a method of `object`, which the callback gets as its first argument.
-    #[cfg(not(Py_3_12))]
     pub fn of_object<'py>(&'static self, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.function(object, std::ptr::null_mut())
     }

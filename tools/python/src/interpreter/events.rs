@@ -16,7 +16,7 @@ pub static ON_RETURN: Definition =
     Definition::fast(c"on_return", c"Records the end of a function.", on_return);
 #[cfg(not(Py_3_14))]
 pub static ON_INSTRUCTION: Definition =
-    Definition::fast(c"on_instruction", c"Records which way an async for went.", on_instruction);
+    Definition::fast(c"on_instruction", c"Records which way a branch before went.", on_instruction);
 
 /// `LINE`: code object, line number.
 unsafe extern "C" fn on_line(
@@ -34,11 +34,15 @@ unsafe extern "C" fn on_line(
         (code::file_of(*arguments), line)
     };
     let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return not_expected() };
-    let (is_first, verdict) = file.line(line);
-    if is_first && session::has_branches() {
+    let verdict = if session::has_branches() {
         // SAFETY: callbacks run with the lock held, and the code object lives during the call.
-        branches::line_ran(&unsafe { borrowed(*arguments) }, line);
-    }
+        let code = unsafe { borrowed(*arguments) };
+        // SAFETY: it is a code object, as it has a file.
+        let table = unsafe { branches::table_of(&code) };
+        table.map_or_else(|| file.line(line), |table| table.line(&code, line))
+    } else {
+        file.line(line)
+    };
     // SAFETY: the first argument is a code object, and the lock is held.
     unsafe { answer(verdict, *arguments) }
 }
@@ -127,7 +131,10 @@ unsafe extern "C" fn on_branch(
         let from = ffi::PyLong_AsLong(*arguments.add(1));
         let to = ffi::PyLong_AsLong(*arguments.add(2));
         match (u32::try_from(from), u32::try_from(to)) {
-            (Ok(from), Ok(to)) => answer(branches::taken(&code, from, to), code.as_ptr()),
+            (Ok(from), Ok(to)) => match branches::table_of(&code) {
+                Some(table) => answer(table.branch(&code, from, to), code.as_ptr()),
+                None => builtin::none(),
+            },
             _ => not_expected(),
         }
     }
@@ -145,14 +152,14 @@ unsafe extern "C" fn on_return(
     // SAFETY: callbacks run with the lock held; there are three arguments, the first a code object.
     unsafe {
         let code = borrowed(*arguments);
-        match u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))) {
-            Ok(from) => answer(branches::returned(&code, from), code.as_ptr()),
-            Err(_) => not_expected(),
+        match (u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))), branches::table_of(&code)) {
+            (Ok(from), Some(table)) => answer(table.returned(&code, from), code.as_ptr()),
+            _ => not_expected(),
         }
     }
 }
 
-/// `INSTRUCTION`, in functions with an `async for`: code object, offset.
+/// `INSTRUCTION`, where other events do not tell which way a branch goes: code object, offset.
 #[cfg(not(Py_3_14))]
 unsafe extern "C" fn on_instruction(
     _module: *mut ffi::PyObject,
@@ -165,9 +172,9 @@ unsafe extern "C" fn on_instruction(
     // SAFETY: callbacks run with the lock held; there are two arguments, the first a code object.
     unsafe {
         let code = borrowed(*arguments);
-        match u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))) {
-            Ok(from) => answer(branches::passed(&code, from), code.as_ptr()),
-            Err(_) => not_expected(),
+        match (u32::try_from(ffi::PyLong_AsLong(*arguments.add(1))), branches::table_of(&code)) {
+            (Ok(from), Some(table)) => answer(table.instruction(&code, from), code.as_ptr()),
+            _ => not_expected(),
         }
     }
 }

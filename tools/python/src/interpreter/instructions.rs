@@ -21,10 +21,11 @@ struct Opcodes {
     raises: Vec<u8>,
     /// Branches.
     branches: Vec<u8>,
+    end_async_for: u8,
     #[cfg(not(Py_3_14))]
     end_send: u8,
     #[cfg(not(Py_3_14))]
-    end_async_for: u8,
+    end_for: u8,
 }
 
 static OPCODES: PyOnceLock<Opcodes> = PyOnceLock::new();
@@ -48,10 +49,11 @@ fn opcodes(py: Python<'_>) -> PyResult<&'static Opcodes> {
             returns: all(&["RETURN_VALUE", "RETURN_CONST"])?,
             make_function: one("MAKE_FUNCTION")?,
             stores: all(&["STORE_NAME", "STORE_FAST", "STORE_GLOBAL", "STORE_DEREF"])?,
+            end_async_for: one("END_ASYNC_FOR")?,
             #[cfg(not(Py_3_14))]
             end_send: one("END_SEND")?,
             #[cfg(not(Py_3_14))]
-            end_async_for: one("END_ASYNC_FOR")?,
+            end_for: one("END_FOR")?,
             raises: all(&["RAISE_VARARGS", "RERAISE"])?,
             branches: all(&[
                 "POP_JUMP_IF_FALSE",
@@ -69,6 +71,17 @@ fn opcodes(py: Python<'_>) -> PyResult<&'static Opcodes> {
 /// Learns the numbers of the instructions, which fails where CPython has changed them beyond recognition.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     opcodes(py).map(drop)
+}
+
+/// How it goes on after a line.
+#[derive(Clone, Copy)]
+pub enum Next {
+    /// On this line.
+    Line(i32),
+    /// The function returns, at this unit.
+    Return(usize),
+    /// An exception leaves the function.
+    Raise,
 }
 
 /// The instructions of one code object, each with its line.
@@ -102,11 +115,13 @@ impl Instructions {
         Ok(Instructions { opcodes: opcodes(py)?, units, lines, handlers, first_line })
     }
 
-    /// The transition of lines that the branch at offset `from`, taken to offset `to`, leads to; a
-    /// negative line is the end of the function that begins there. `None`: not decided by this branch.
-    pub fn arc(&self, from: u32, to: u32) -> Option<(i32, i32)> {
-        let line = self.line(from)?;
-        self.next_line(line, to as usize / 2).map(|next| (line, next))
+    /// What is recorded of going on from `line` at `next`: the two lines, where a negative one is the end
+    /// of the function that begins there.
+    pub fn transition(&self, line: i32, next: Next) -> (i32, i32) {
+        match next {
+            Next::Line(next) => (line, next),
+            Next::Return(_) | Next::Raise => (line, -self.first_line),
+        }
     }
 
     /// The transition that an end of the function at offset `from` is.
@@ -120,7 +135,7 @@ impl Instructions {
         let made = (0..self.units.len()).filter(|at| self.units[*at][0] == self.opcodes.make_function);
         let transition = |at: usize| {
             let line = self.lines[at];
-            Some((line, self.next_line(line, self.next(at))?))
+            Some(self.transition(line, self.next_line(line, self.next(at))?))
         };
         let places = made.flat_map(|at| [Some(at), self.store_after(at)]).flatten();
         places.filter_map(transition).filter(|(line, _)| *line > 0).collect()
@@ -135,43 +150,87 @@ impl Instructions {
         found.filter(|(_, code)| codes.stores.contains(code)).map(|(at, _)| at)
     }
 
-    fn line(&self, offset: u32) -> Option<i32> {
+    /// The line of the instruction at `offset`.
+    pub fn line(&self, offset: u32) -> Option<i32> {
         self.lines.get(offset as usize / 2).copied().filter(|line| *line > 0)
     }
 
-    /// The line that follows `line` when unit `at` is run next.
-    fn next_line(&self, line: i32, mut at: usize) -> Option<i32> {
+    /// How it goes on after `line` when unit `at` is run next; `None`: another branch decides.
+    pub fn next_line(&self, line: i32, mut at: usize) -> Option<Next> {
         // Nothing is visited twice, but for a loop without end.
         for _ in 0..self.units.len() {
             let [instruction, _] = *self.units.get(at)?;
             let here = self.lines[at];
             if here > 0 && here != line {
-                return Some(here);
+                return Some(Next::Line(here));
             }
             let codes = self.opcodes;
             if codes.branches.contains(&instruction) {
                 return None;
             }
             if codes.returns.contains(&instruction) {
-                return Some(-self.first_line);
+                return Some(Next::Return(at));
             }
             if codes.raises.contains(&instruction) {
                 match self.handler(at) {
                     Some(handler) => at = handler,
-                    None => return Some(-self.first_line),
+                    None => return Some(Next::Raise),
                 }
                 continue;
             }
-            let next = self.next(at);
-            at = if codes.jumps_forward.contains(&instruction) {
-                next + self.argument(at)
-            } else if codes.jumps_backward.contains(&instruction) {
-                next.checked_sub(self.argument(at))?
-            } else {
-                next
-            };
+            at = self.jump(at).unwrap_or_else(|| self.next(at));
         }
         None
+    }
+
+    /// Where the jump at unit `at` goes, if it is one without a condition.
+    fn jump(&self, at: usize) -> Option<usize> {
+        let instruction = self.units[at][0];
+        if self.opcodes.jumps_forward.contains(&instruction) {
+            return Some(self.next(at) + self.argument(at));
+        }
+        let is_backward = self.opcodes.jumps_backward.contains(&instruction);
+        is_backward.then(|| self.next(at).saturating_sub(self.argument(at)))
+    }
+
+    /// The units that can run after unit `at`, exceptions aside; two after a branch.
+    pub fn successors(&self, at: usize) -> [Option<usize>; 2] {
+        let (codes, instruction) = (self.opcodes, self.units[at][0]);
+        if codes.returns.contains(&instruction) || codes.raises.contains(&instruction) {
+            return [None, None];
+        }
+        if self.is_branch(at) {
+            let next = self.next(at);
+            return [Some(next), Some(next + self.argument(at))];
+        }
+        [Some(self.jump(at).unwrap_or_else(|| self.next(at))), None]
+    }
+
+    /// Whether unit `at` goes one of two ways. The end of an `async for` raises, or else goes on.
+    pub fn is_branch(&self, at: usize) -> bool {
+        let instruction = self.units[at][0];
+        self.opcodes.branches.contains(&instruction) && instruction != self.opcodes.end_async_for
+    }
+
+    /// Whether unit `at` ends a loop.
+    #[cfg(not(Py_3_14))]
+    pub fn is_end_for(&self, at: usize) -> bool {
+        self.units.get(at).is_some_and(|unit| unit[0] == self.opcodes.end_for)
+    }
+
+    /// All units but inline data.
+    pub fn each_unit(&self) -> impl Iterator<Item = usize> {
+        (0..self.units.len()).filter(|at| self.units[*at][0] != CACHE)
+    }
+
+    /// The line of unit `at`; 0: none.
+    pub fn line_at(&self, at: usize) -> i32 {
+        self.lines.get(at).copied().unwrap_or(0)
+    }
+
+    /// The units at which exceptions are handled.
+    pub fn handlers(&self) -> impl Iterator<Item = usize> {
+        self.handlers.iter().map(|(_, _, handler)| *handler)
     }
 
     /// Whether there is an `async for` in it.

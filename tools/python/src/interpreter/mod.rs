@@ -3,10 +3,11 @@
 //! * `code`: which measured file a code object belongs to, kept in the code object itself.
 //! * `monitoring` and `events` (3.12 and later) or `tracing` (3.9 to 3.11): how lines are reported; both have
 //!   `start`, `stop`, `check` (is it still we who observe?), `report_hot` and `report_all`.
-//! * `branches` and `instructions`, or `frame` and `transitions`: which way a branch went, and which
-//!   lines that means.
+//! * `branches`, `instructions`, `origins` and `landings`, or `frame` and `transitions`: which way a branch
+//!   went, and which lines that means.
 //! * `loaded`: the code that was there before the recording began.
 //! * `audit`: the interpreter tells of code that is about to run, and of `exec`.
+//! * `forks`: children of which nobody tells us.
 //! * `ends`: the exit status, and ends that skip the interpreter's own.
 //! * `builtin`: functions that the interpreter calls without a detour.
 //!
@@ -20,14 +21,19 @@ mod code;
 mod ends;
 #[cfg(Py_3_12)]
 mod events;
+mod forks;
 #[cfg(not(Py_3_12))]
 mod frame;
 #[cfg(Py_3_12)]
 mod instructions;
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+mod landings;
 #[cfg(Py_3_12)]
 mod loaded;
 #[cfg(Py_3_12)]
 mod monitoring;
+#[cfg(Py_3_12)]
+mod origins;
 pub mod packages;
 #[cfg(not(Py_3_12))]
 mod thread_state;
@@ -64,6 +70,7 @@ fn try_start(py: Python<'_>, session: &'static Session) -> PyResult<()> {
     code::prepare()?;
     core::start(py, session)?;
     ends::install(py)?;
+    forks::install();
     audit::install(py)
 }
 
@@ -86,7 +93,7 @@ pub fn context_switched(py: Python<'_>, session: &'static Session) {
 
 /// To be called in a forked child.
 pub fn after_fork(py: Python<'_>) {
-    session::after_fork();
+    session::after_fork(!forks::is_before_exec());
     tell(core::report_all(py));
 }
 

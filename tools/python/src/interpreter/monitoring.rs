@@ -208,10 +208,29 @@ pub fn report_hot(py: Python<'_>) -> PyResult<()> {
     let monitoring = monitoring(py)?;
     for code in hot {
         let Some(code) = code.bind(py).upgrade() else { continue };
-        let events = monitoring.get_local_events.call1(py, (tool, &code))?.extract(py)?;
+        #[cfg_attr(Py_3_14, expect(unused_mut))]
+        let mut events: i32 = monitoring.get_local_events.call1(py, (tool, &code))?.extract(py)?;
+        #[cfg(not(Py_3_14))]
+        if events & monitoring.instruction_event != 0 {
+            events = events_of(monitoring, &code)?;
+        }
         report(monitoring, tool, &code, events)?;
     }
     Ok(())
+}
+
+/// Lets each instruction of `code` be reported, unless they are already.
+#[cfg(not(Py_3_14))]
+pub fn watch_instructions(code: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = code.py();
+    let monitoring = monitoring(py)?;
+    let Some(tool) = with_state(|state| state.tool) else { return Ok(()) };
+    let events: i32 = monitoring.get_local_events.call1(py, (tool, code))?.extract(py)?;
+    if events & monitoring.instruction_event != 0 {
+        return Ok(());
+    }
+    let events = events | monitoring.instruction_event;
+    monitoring.set_local_events.call1(py, (tool, code, events)).map(drop)
 }
 
 /// Arms again everything that was ever disabled. Other tools get their disabled events once more, too.
@@ -253,7 +272,7 @@ pub fn see(found: &Bound<'_, PyAny>) -> PyResult<()> {
         let inner: Vec<_> = constants.cast_into::<PyTuple>()?.iter().filter(code::is_code).collect();
         if session::has_branches() {
             // SAFETY: as above.
-            unsafe { branches::attach(&code, file, !inner.is_empty()) };
+            unsafe { branches::attach(&code, file) };
         }
         report(monitoring, tool, &code, events_of(monitoring, &code)?)?;
         waiting.extend(inner);

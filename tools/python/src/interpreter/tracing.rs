@@ -202,13 +202,8 @@ unsafe fn call(frame: *mut Frame) {
     // SAFETY: as the caller promises.
     unsafe {
         let code = frame::code(frame);
-        let known = code::file_of(code);
-        let session = session::current();
-        let file = match (known, session) {
-            (Some(file), Some(session)) if session.owns(file) => Some(file),
-            (_, Some(session)) => decide(code, session),
-            (_, None) => None,
-        };
+        let known = code::file_of(code).filter(|file| session::is_current(file));
+        let file = known.or_else(|| decide(code, session::current()?));
         if !file.is_some_and(MeasuredFile::is_measured) {
             (*frame).f_trace_lines = 0;
         } else if session::has_branches() {
