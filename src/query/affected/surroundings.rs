@@ -79,10 +79,10 @@ impl Surroundings {
         }
     }
 
-    /// Takes over what an earlier look saw of files that this one did not look at.
+    /// Takes over what an earlier look saw of files that this one did not look at, unless they are gone.
     pub(super) fn add_files_of(&mut self, former: &Surroundings) {
         for (path, hash) in &former.files {
-            if self.request.paths.insert(path.clone()) {
+            if path.exists() && self.request.paths.insert(path.clone()) {
                 self.files.insert(path.clone(), hash.clone());
             }
         }
