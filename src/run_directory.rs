@@ -74,6 +74,24 @@ pub fn create(base: &Path) -> io::Result<PathBuf> {
     create_named(base, |attempt| run_id(SystemTime::now(), seed.hash_one(attempt) as u16))
 }
 
+/// Holds a lock on the run directory `run`, which tells `hitlog clean` that its controller lives, until the
+/// returned file is closed here and in every process forked meanwhile. `None` where it cannot be locked.
+///
+/// ```
+/// let base = tempfile::tempdir()?;
+/// let run = hitlog::run_directory::create(base.path())?;
+/// let held = hitlog::run_directory::hold(&run).expect("a lock");
+/// assert!(fs2::FileExt::try_lock_exclusive(&std::fs::File::open(&run)?).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[cfg(any(feature = "recorder", feature = "reader"))]
+#[must_use]
+pub fn hold(run: &Path) -> Option<fs::File> {
+    let folder = fs::File::open(run).ok()?;
+    fs2::FileExt::try_lock_shared(&folder).ok()?;
+    Some(folder)
+}
+
 /// Whether anything was recorded into the run directory `run`.
 #[must_use]
 pub fn has_logs(run: &Path) -> bool {
@@ -99,7 +117,7 @@ pub fn newest(base: &Path) -> Option<PathBuf> {
 }
 
 /// The folder of all runs under `base`, in the fewest words: `.hitlog` in the current folder.
-fn runs_folder(base: &Path) -> PathBuf {
+pub(crate) fn runs_folder(base: &Path) -> PathBuf {
     if base == Path::new(".") { RUNS_FOLDER.into() } else { base.join(RUNS_FOLDER) }
 }
 
@@ -148,7 +166,7 @@ fn run_id(time: SystemTime, random: u16) -> String {
 }
 
 /// Whether `name` has the form of a run id.
-fn is_run_id(name: &str) -> bool {
+pub(crate) fn is_run_id(name: &str) -> bool {
     name.len() == RUN_ID_LENGTH
         && name.bytes().enumerate().all(|(index, byte)| match index {
             8 | 15 => byte == b'-',

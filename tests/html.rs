@@ -1,5 +1,7 @@
 //! `hitlog html`: what is written, and what is refused. The pages themselves are tested in a browser, by
-//! `tests/browser/`.
+//! `tests/browser/`. With HITLOG_TEST_PYTHON (`cargo xtask test` sets it) statements are compared with
+//! coverage.py's.
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 #[path = "common/process_log.rs"]
 mod process_log;
@@ -10,6 +12,7 @@ use hitlog::html;
 use process_log::ProcessLog;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -245,4 +248,58 @@ fn the_command_says_what_it_wrote() {
     let (code, _, stderr) = hitlog(&["--db", "nosuch.db"]);
     assert_eq!((code, stderr.lines().count()), (Some(2), 1));
     assert!(stderr.starts_with("hitlog: nosuch.db: no such file."), "{stderr}");
+}
+
+/// Makes a data file in which line 1 of each file of some packages of the standard library ran, and prints
+/// which statements coverage.py misses in them.
+const MISSED_BY_COVERAGE_PY: &str = "
+import coverage, glob, json, os, sys
+root = os.path.realpath(os.path.dirname(os.__file__))
+packages = ['asyncio', 'email', 'json', 'logging', 'unittest', 'importlib', 'xml/dom']
+files = [file for package in packages for file in glob.glob(f'{root}/{package}/*.py')]
+data = coverage.CoverageData(basename=sys.argv[1])
+data.add_lines({file: [1] for file in files})
+data.write()
+measured = coverage.Coverage(data_file=sys.argv[1], config_file=False)
+measured.load()
+json.dump({file: measured.analysis2(file)[3] for file in files}, sys.stdout)
+";
+
+/// The statements that the report says did not run are those of coverage.py, which compiles the source: but
+/// for what a compiler leaves out, and annotations, of which only it knows whether code comes from them.
+#[test]
+fn statements_are_those_of_coverage_py() {
+    let Ok(python) = std::env::var("HITLOG_TEST_PYTHON") else {
+        println!("skipped: HITLOG_TEST_PYTHON names no Python with coverage.py");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [database, report] = ["std.db", "report"].map(|name| folder.path().join(name));
+    let mut command = Command::new(python);
+    let output = command.args(["-c", MISSED_BY_COVERAGE_PY]).arg(&database).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let missed: BTreeMap<String, BTreeSet<u64>> = serde_json::from_slice(&output.stdout).unwrap();
+    html::write(&database, &report).unwrap();
+    let index = delivered(&report, "index");
+    let root = index["root"].as_str().unwrap();
+    let (mut same, mut different) = (0, Vec::new());
+    for (number, path) in index["files"]["path"].as_array().unwrap().iter().enumerate() {
+        let path = path.as_str().unwrap();
+        let ours = not_run(&delivered(&report, &format!("file-{number}")));
+        let theirs = &missed[&format!("{root}{path}")];
+        same += ours.intersection(theirs).count();
+        different.extend(ours.symmetric_difference(theirs).map(|line| format!("{path}:{line}")));
+    }
+    assert!(same > 10_000, "{same} statements");
+    assert!(different.len() * 1000 < same, "{same} are the same, these differ: {different:?}");
+}
+
+/// The first lines of statements that did not run.
+fn not_run(page: &Value) -> BTreeSet<u64> {
+    let spans = page["spans"].as_array().unwrap().iter();
+    let continued: BTreeSet<u64> =
+        spans.flat_map(|span| span[0].as_u64().unwrap() + 1..=span[1].as_u64().unwrap()).collect();
+    let marks = (1..).zip(page["marks"].as_str().unwrap().bytes());
+    let missing = marks.filter(|(_, mark)| *mark == b'm').map(|(line, _)| line);
+    missing.filter(|line| !continued.contains(line)).collect()
 }

@@ -168,6 +168,38 @@ fn diff_tells_what_is_not_in_both() {
     assert_eq!(back.files[0].lost, changes.files[0].gained);
 }
 
+#[test]
+fn every_form_of_arcs_gives_the_same_answers() {
+    let folder = Folder::new();
+    let compact_form = folder.compact("compact.db", &cart(true));
+    let run = folder.at("compact.db.run");
+    let plain = Options { plain_tables: true, ..Options::new(folder.at("plain.db")) };
+    compact(&[run], &plain, &()).unwrap();
+    let plain = Database::open(folder.at("plain.db")).unwrap();
+    assert!(diff(&compact_form, &plain).unwrap().is_empty());
+    assert_eq!(show(&compact_form).unwrap(), show(&plain).unwrap());
+    for database in [&compact_form, &plain] {
+        // As `coverage combine --append` writes.
+        let connection = Connection::open(database.path()).unwrap();
+        let context = "select id from context where context like '%test_full|run'";
+        let sql = format!("insert into arc select 1, id, 300, 301 from ({context}) as context");
+        connection.execute(&sql, []).unwrap();
+        let answer = who(database, database.find_file("cart.py").unwrap(), Some(100..=999)).unwrap();
+        assert_eq!(answer.tests[0].lines.to_string(), "300-301");
+        let test = database.find_test("test_full").unwrap();
+        let lines = &what(database, test, false).unwrap().files[0].lines;
+        assert_eq!(lines.to_string(), "5, 86-90, 93, 300-301");
+        let mut arcs = BTreeSet::new();
+        let file = database.find_file("cart.py").unwrap();
+        database
+            .arcs_of_file(file, |_, from, to| {
+                arcs.insert((from, to));
+            })
+            .unwrap();
+        assert!(arcs.contains(&(300, 301)) && arcs.contains(&(90, -86)), "{arcs:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]

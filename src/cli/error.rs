@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::run_directory::RUNS_FOLDER;
 
@@ -18,6 +19,13 @@ pub enum Error {
     },
     /// A run directory cannot be made or written. The error's text says which, and what to do.
     RunDirectory {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder of all runs cannot be read.
+    Runs {
+        /// The folder.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -70,6 +78,9 @@ impl fmt::Display for Error {
             }
             Error::Stdout { source } => write!(f, "stdout cannot be written: {source}."),
             Error::RunDirectory { source } => write!(f, "{source}"),
+            Error::Runs { path, source } => {
+                write!(f, "{}: cannot be read ({source}). Name its folder with --dir.", path.display())
+            }
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
             Error::Affected { source } => write!(f, "{source}"),
@@ -82,7 +93,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Stdout { source } | Error::RunDirectory { source } => Some(source),
+            Error::Stdout { source } | Error::RunDirectory { source } | Error::Runs { source, .. } => {
+                Some(source)
+            }
             Error::Compactor { source } => Some(source),
             Error::Affected { source } => Some(source),
             Error::Html { source } => Some(source),

@@ -6,6 +6,7 @@
 
 mod affected;
 pub mod check;
+mod clean;
 mod command;
 mod compact;
 mod completions;
@@ -13,6 +14,8 @@ mod diff;
 pub mod dump;
 mod error;
 mod html;
+mod merge;
+mod old_runs;
 mod run;
 mod show;
 mod what;
@@ -70,6 +73,8 @@ enum Verb {
     What(what::Arguments),
     Show(show::Arguments),
     Diff(diff::Arguments),
+    Merge(merge::Arguments),
+    Clean(clean::Arguments),
     Check(check::Arguments),
     Affected(affected::Arguments),
     Dump(dump::Arguments),
@@ -98,6 +103,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::What(arguments) => what::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
+        Verb::Merge(arguments) => merge::run(&arguments),
+        Verb::Clean(arguments) => clean::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
         Verb::Affected(arguments) => affected::run(&arguments),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),

@@ -83,6 +83,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     check_output(&arguments.output).map_err(|source| Error::Compactor { source })?;
     let run = make_run(arguments)?;
+    let _held = run_directory::hold(&run);
     let mut signals = Signals::take_over().map_err(|source| Error::RunDirectory { source })?;
     let mut command = command(arguments, &run)?;
     // For those of the command's processes that get no environment. Without it the others still record.

@@ -71,8 +71,9 @@ fn processes(processes: &[Process], listed: usize, out: &mut dyn Write) -> io::R
     let others = processes.iter().filter(|process| !is_clean(process));
     for process in others.chain(processes.iter().filter(is_clean)).take(listed) {
         let pid = process.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+        let pid = process.name.as_ref().map_or(pid.clone(), |name| format!("{name} {pid}"));
         let counts = format!("{} records", grouped(process.records));
-        writeln!(out, "  {pid:>7}  {:<28}  {counts:>18}  {}", ended(process), label(&process.argv))?;
+        writeln!(out, "  {pid:>10}  {:<28}  {counts:>18}  {}", ended(process), label(&process.argv))?;
     }
     more(processes.len(), listed, out)
 }

@@ -100,8 +100,7 @@ fn text(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
     let width = who.tests.iter().map(|test| test.test.chars().count()).max().unwrap_or(0);
     for test in &who.tests {
         let time = test.duration_ns.map(duration).unwrap_or_default();
-        let child = if test.in_child_process { "   (in a child process)" } else { "" };
-        let line = format!("  {:width$}  {time:>9}{child}", test.test);
+        let line = format!("  {:width$}  {time:>9}", test.test);
         writeln!(out, "{}", line.trim_end())?;
     }
     write!(out, "{}", counted(who.tests.len() as u64, "test"))?;

@@ -19,9 +19,7 @@ pub(super) fn lsp(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result
 
 fn lens(who: &Who, source: &Source, uri: &str, line: u32) -> Value {
     let tests = tests_of(who, line);
-    let named = tests.iter().map(|test| {
-        json!({"test": test.test, "durationNs": test.duration_ns, "inChildProcess": test.in_child_process})
-    });
+    let named = tests.iter().map(|test| json!({"test": test.test, "durationNs": test.duration_ns}));
     let argument = json!({"uri": uri, "line": line - 1, "tests": named.collect::<Vec<_>>()});
     // The protocol counts lines and UTF-16 units from 0.
     let length = source.line(line).map_or(0, |text| text.encode_utf16().count());

@@ -1,6 +1,6 @@
 //! How numbers, times and processes are put into words for people.
 
-pub(super) use crate::compactor::wording::{counted, grouped};
+pub(super) use crate::compactor::wording::{counted, grouped, size};
 
 use crate::calendar::date_and_time;
 use crate::format::{Header, SlotDamage};

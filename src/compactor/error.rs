@@ -47,6 +47,18 @@ pub enum Error {
         /// The log.
         path: PathBuf,
     },
+    /// A compacted file that cannot be combined with others.
+    Recording {
+        /// Why; names the file.
+        source: crate::query::Error,
+    },
+    /// A configuration that cannot be used.
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// More different names than an output can hold.
     TooManyNames {
         /// What they name, in the plural.
@@ -130,6 +142,10 @@ impl std::fmt::Display for Error {
                 "{}: this log was replaced while it was read. Compact again when nothing moves it any more.",
                 path.display()
             ),
+            Error::Recording { source } => source.fmt(f),
+            Error::Configuration { path, reason } => {
+                write!(f, "{}: not understood ({reason}). Correct it.", path.display())
+            }
             Error::TooManyNames { what, found, max } => write!(
                 f,
                 "the logs name {found} {what}, and one output holds {max}. Compact fewer logs at a time."
@@ -166,6 +182,7 @@ impl std::error::Error for Error {
         match self {
             Error::Folder { source, .. } | Error::Output { source, .. } => Some(source),
             Error::Log { source } => Some(source),
+            Error::Recording { source } => Some(source),
             Error::Threads { source } => Some(source),
             Error::Database { source, .. } => Some(source),
             _ => None,

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! * [`compact`] does it, as [`Options`] say, telling its [`Progress`], and returns a [`Report`].
+//! * [`combine`] brings compacted files together.
 //! * [`Error`]: what stops it. Damage in logs does not: it is counted.
 //!
 //! The same logs give the same bytes, in whatever order they are given and with any number of threads.
@@ -15,6 +16,7 @@
 mod arc_rows;
 mod arcs;
 mod bitmap;
+mod combine;
 mod database;
 mod destination;
 mod discover;
@@ -34,6 +36,7 @@ mod source;
 mod update;
 pub(crate) mod wording;
 
+pub use combine::{CombineOptions, Combined, PathMap, Recording, combine, configured_paths};
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 pub use update::{Changes, update};

@@ -20,7 +20,7 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
 }
 
 /// `512 bytes`, `6.1 MB`: as disks are sold, by thousands.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     match units.iter().find(|(_, unit)| bytes as f64 >= *unit) {
         Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / unit),

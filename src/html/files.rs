@@ -67,7 +67,8 @@ impl Page {
         let length = source.text.as_ref().map_or(0, |text| text.lines().count());
         let mut sheet = Sheet::new(per_line, &outside, length);
         let partial = logical.as_deref().map(|lines| partial(lines, &runs)).unwrap_or_default();
-        let spans = logical.iter().flatten().filter(|line| line.last > line.first);
+        let spans =
+            logical.iter().flatten().filter(|line| line.last > line.first && line.kind != Kind::NoCode);
         let spans = spans.map(|line| [line.first, line.last]).collect();
         let counts = logical.as_deref().map(|lines| sheet.statements(lines, partial.len()));
         let flat = |run: &lines::Run| {

@@ -1,5 +1,6 @@
 //! Opens a compacted file, and finds out what it can tell.
 
+use super::hits::Form;
 use super::{Error, Tests};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::fs;
@@ -25,6 +26,8 @@ select log_id, parent_log_id, path, pid, ppid, argv, started_at, ended_at, state
  union all select context_id, log_id, started_at, duration_ns, 0,0,0,0,0,0,0,0,0,0,0,0,0 from hitlog_context
  union all select file_id, size, mtime_ns, 0,0,0,0,0,0,0,0,0,0,0,0,0,0 from hitlog_file limit 0";
 
+const CONTEXTS: &str = "select id, context from context";
+
 /// A recorded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,7 +50,8 @@ pub struct File {
 pub struct Database {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
-    pub(super) has_arcs: bool,
+    pub(super) form: Form,
+    is_form_known: bool,
     pub(crate) has_own_tables: bool,
     /// Sorted by path.
     pub(super) files: Vec<File>,
@@ -75,13 +79,18 @@ impl Database {
     }
 
     fn read(path: &Path, connection: Connection) -> rusqlite::Result<Database> {
-        let has_arcs = meta(&connection, "has_arcs")?.as_deref() == Some("1");
+        let has_arcs = meta(&connection, "has_arcs")?;
+        let form = match has_arcs.as_deref() {
+            Some("1") if has(&connection, "hitlog_arc_bits")? => Form::ArcBits,
+            Some("1") => Form::Arcs,
+            _ => Form::Lines,
+        };
         let has_own_tables = has(&connection, "hitlog_log")?;
         let files = "select id, path from file order by path";
         let files = rows(&connection, files, |row| Ok(File { id: row.get(0)?, path: row.get(1)? }))?;
-        let contexts = "select id, context from context";
-        let tests = Tests::new(rows(&connection, contexts, |row| Ok((row.get(0)?, row.get(1)?)))?);
-        Ok(Database { path: path.to_owned(), connection, has_arcs, has_own_tables, files, tests })
+        let tests = Tests::new(rows(&connection, CONTEXTS, |row| Ok((row.get(0)?, row.get(1)?)))?);
+        let (path, is_form_known) = (path.to_owned(), has_arcs.is_some());
+        Ok(Database { path, connection, form, is_form_known, has_own_tables, files, tests })
     }
 
     /// The path that was given.
@@ -93,7 +102,27 @@ impl Database {
     /// Whether branches were recorded.
     #[must_use]
     pub fn has_arcs(&self) -> bool {
-        self.has_arcs
+        self.form != Form::Lines
+    }
+
+    /// Whether lines or branches were recorded; otherwise nothing was.
+    #[must_use]
+    pub fn is_form_known(&self) -> bool {
+        self.is_form_known
+    }
+
+    /// All contexts, each with its id, in no order.
+    ///
+    /// # Errors
+    /// If SQLite cannot read.
+    pub fn contexts(&self) -> Result<Vec<(i64, String)>, Error> {
+        self.asking(|connection| rows(connection, CONTEXTS, |row| Ok((row.get(0)?, row.get(1)?))))
+    }
+
+    /// For questions that have no function of their own. Opened for reading only.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// The recorded files, by path.

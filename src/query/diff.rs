@@ -85,21 +85,22 @@ impl Diff {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
-    let names = |database: &Database| -> BTreeSet<String> {
-        database.tests.iter().map(|test| test.name.clone()).collect()
+    let tests = CommonTests::new([before, after]);
+    let only_in = |side: usize| {
+        let names = tests.names.iter().zip(&tests.is_in);
+        let only = names.filter(|(name, is_in)| !name.is_empty() && is_in[side] && !is_in[1 - side]);
+        only.map(|(name, _)| (*name).to_owned()).collect()
     };
-    let (old, new) = (names(before), names(after));
-    let mut changes = Diff {
-        tests_added: new.difference(&old).cloned().collect(),
-        tests_gone: old.difference(&new).cloned().collect(),
-        ..Diff::default()
-    };
-    let is_in_both = |test: &str| test.is_empty() || (old.contains(test) && new.contains(test));
-    let mut by_test: BTreeMap<String, Vec<FileDiff>> = BTreeMap::new();
+    let mut changes = Diff { tests_added: only_in(1), tests_gone: only_in(0), ..Diff::default() };
+    let mut by_test: BTreeMap<usize, Vec<FileDiff>> = BTreeMap::new();
     for pair in paired(&before.files, &after.files) {
         changes.have_common_files |= pair.0.is_some() && pair.1.is_some();
+        let sides =
+            [by_tests(before, &tests.numbers[0], pair.0)?, by_tests(after, &tests.numbers[1], pair.1)?];
+        if sides[0] == sides[1] {
+            continue;
+        }
         let source_changed = source_changed(before, after, pair)?;
-        let sides = [by_tests(before, pair.0)?, by_tests(after, pair.1)?];
         let path = pair.0.or(pair.1).map_or("", |file| file.path.as_str());
         let differences = |[old, new]: [&Lines; 2]| FileDiff {
             path: path.to_owned(),
@@ -111,17 +112,45 @@ pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
         if all[0] != all[1] {
             changes.files.push(differences([&all[0], &all[1]]));
         }
-        let tests: BTreeSet<&str> = sides.iter().flat_map(|side| side.keys().copied()).collect();
-        for test in tests.into_iter().filter(|test| is_in_both(test)) {
+        let numbers: BTreeSet<usize> = sides.iter().flat_map(|side| side.keys().copied()).collect();
+        for number in numbers.into_iter().filter(|number| tests.is_in[*number] == [true, true]) {
             let nothing = Lines::default();
-            let [old, new] = [&sides[0], &sides[1]].map(|side| side.get(test).unwrap_or(&nothing));
+            let [old, new] = [&sides[0], &sides[1]].map(|side| side.get(&number).unwrap_or(&nothing));
             if old != new {
-                by_test.entry(test.to_owned()).or_default().push(differences([old, new]));
+                by_test.entry(number).or_default().push(differences([old, new]));
             }
         }
     }
-    changes.tests = by_test.into_iter().map(|(test, files)| TestDiff { test, files }).collect();
+    let named = |(number, files): (usize, _)| TestDiff { test: tests.names[number].to_owned(), files };
+    changes.tests = by_test.into_iter().map(named).collect();
     Ok(changes)
+}
+
+/// The tests of two recordings under common numbers, in the order of their names. What ran outside of tests
+/// has no name.
+struct CommonTests<'databases> {
+    names: Vec<&'databases str>,
+    /// For each test: whether it is in each of the recordings. What ran outside of tests always is.
+    is_in: Vec<[bool; 2]>,
+    /// For each recording: the number of each of its tests.
+    numbers: [Vec<usize>; 2],
+}
+
+impl<'databases> CommonTests<'databases> {
+    fn new(databases: [&'databases Database; 2]) -> CommonTests<'databases> {
+        let of_side = databases.map(|database| -> Vec<&str> {
+            let tests = (0..database.tests.numbers()).map(|position| database.tests.at(position));
+            tests.map(|test| if test.is_outside { "" } else { test.name.as_str() }).collect()
+        });
+        let mut is_in = BTreeMap::from([("", [true, true])]);
+        for (side, names) in of_side.iter().enumerate() {
+            names.iter().for_each(|name| is_in.entry(*name).or_insert([false, false])[side] = true);
+        }
+        let (names, is_in): (Vec<&str>, Vec<_>) = is_in.into_iter().unzip();
+        let number = |name: &str| names.binary_search(&name).unwrap_or_default();
+        let numbers = of_side.map(|side| side.into_iter().map(number).collect());
+        CommonTests { names, is_in, numbers }
+    }
 }
 
 /// A file of the one recording and the file of the same path of the other.
@@ -143,24 +172,23 @@ fn paired<'files>(before: &'files [File], after: &'files [File]) -> impl Iterato
     })
 }
 
-/// The lines of `file` by the tests that ran them; those outside of tests under no name.
-fn by_tests<'database>(
-    database: &'database Database,
+/// The lines of `file` by the numbers of the tests that ran them.
+fn by_tests(
+    database: &Database,
+    numbers: &[usize],
     file: Option<&File>,
-) -> Result<BTreeMap<&'database str, Lines>, Error> {
-    let mut by_test: BTreeMap<&str, Lines> = BTreeMap::new();
+) -> Result<BTreeMap<usize, Lines>, Error> {
+    let mut by_test: BTreeMap<usize, Lines> = BTreeMap::new();
     let Some(file) = file else { return Ok(by_test) };
     database.hits_of_file(file, |context, lines| {
-        let Some(test) = database.tests.of_context(context).filter(|_| !lines.is_empty()) else {
-            return;
-        };
-        let name = if test.is_outside { "" } else { test.name.as_str() };
-        by_test.entry(name).or_default().unite(lines);
+        if let Some(position) = database.tests.position(context).filter(|_| !lines.is_empty()) {
+            by_test.entry(numbers[position]).or_default().unite(lines);
+        }
     })?;
     Ok(by_test)
 }
 
-fn united(by_test: &BTreeMap<&str, Lines>) -> Lines {
+fn united(by_test: &BTreeMap<usize, Lines>) -> Lines {
     by_test.values().fold(Lines::default(), |mut all, lines| {
         all.unite(lines);
         all

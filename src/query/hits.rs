@@ -1,14 +1,29 @@
-//! Reads hits, in whichever form a file keeps them: as lines or as arcs.
+//! Reads hits, in whichever form a file keeps them: lines, arcs in coverage.py's table, or arcs as bits.
 //!
-//! This is the only place that knows the form. A line ran if it is one of the lines that were recorded, or an
-//! end of an arc.
+//! Only this module and the one below it know the form. A line ran if it is one of the lines that were recorded,
+//! or an end of an arc.
+
+mod arc_bits;
 
 use super::database::{Database, File};
 use super::{Error, Lines};
-use rusqlite::{Connection, Row, Rows};
+use crate::limits::LINE_MAX;
+use rusqlite::{Connection, Result, Row, Rows};
+use std::result;
 
-/// What a question for hits begins with, for files with lines and for files with arcs: the id of what is
-/// grouped by comes first, so that the rows of one group follow each other.
+/// How a file keeps its hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As numbits.
+    Lines,
+    /// As rows of coverage.py's own table, or of something that looks like it.
+    Arcs,
+    /// As bits behind a view in that table's place.
+    ArcBits,
+}
+
+/// What a question for hits begins with: the id of what is grouped by comes first, so that the rows of one
+/// group follow each other.
 struct Question {
     lines: &'static str,
     arcs: &'static str,
@@ -29,39 +44,79 @@ impl Database {
     ///
     /// # Errors
     /// If SQLite cannot read.
-    pub fn hits_of_file(&self, file: &File, visit: impl FnMut(i64, &Lines)) -> Result<(), Error> {
-        self.asking(|connection| self.grouped(connection, &OF_FILE, file.id, visit))
+    pub fn hits_of_file(
+        &self,
+        file: &File,
+        mut visit: impl FnMut(i64, &Lines),
+    ) -> result::Result<(), Error> {
+        self.asking(|connection| match self.form {
+            Form::ArcBits => arc_bits::of_file(connection, file.id, visit),
+            form => grouped(connection, &OF_FILE, form, file.id, &mut visit),
+        })
     }
 
     /// Calls `visit` with each file of which `context` ran something, and the lines it ran.
     ///
     /// # Errors
     /// If SQLite cannot read.
-    pub fn hits_of_context(&self, context: i64, visit: impl FnMut(i64, &Lines)) -> Result<(), Error> {
-        self.asking(|connection| self.grouped(connection, &OF_CONTEXT, context, visit))
+    pub fn hits_of_context(
+        &self,
+        context: i64,
+        mut visit: impl FnMut(i64, &Lines),
+    ) -> result::Result<(), Error> {
+        self.asking(|connection| match self.form {
+            Form::ArcBits => arc_bits::of_context(connection, context, visit),
+            form => grouped(connection, &OF_CONTEXT, form, context, &mut visit),
+        })
     }
 
-    fn grouped(
+    /// Calls `visit` with each context, line left and line reached of the arcs of `file`, in no order. Where
+    /// lines were recorded, there are none.
+    ///
+    /// # Errors
+    /// If SQLite cannot read.
+    pub fn arcs_of_file(
         &self,
-        connection: &Connection,
-        question: &Question,
-        id: i64,
-        mut visit: impl FnMut(i64, &Lines),
-    ) -> rusqlite::Result<()> {
-        let (sql, add): (_, fn(&mut Lines, &Row<'_>) -> rusqlite::Result<()>) = match self.has_arcs {
-            true => (question.arcs, add_arc),
-            false => (question.lines, add_numbits),
-        };
-        let mut statement = connection.prepare_cached(sql)?;
-        for_each_group(statement.query([id])?, add, &mut visit)
+        file: &File,
+        mut visit: impl FnMut(i64, i32, i32),
+    ) -> result::Result<(), Error> {
+        self.asking(|connection| match self.form {
+            Form::Lines => Ok(()),
+            Form::ArcBits => arc_bits::arcs_of_file(connection, file.id, visit),
+            Form::Arcs => {
+                let mut statement = connection.prepare_cached(OF_FILE.arcs)?;
+                let mut rows = statement.query([file.id])?;
+                while let Some(row) = rows.next()? {
+                    if let Some((from, to)) = ends(row, 1)? {
+                        visit(row.get(0)?, from, to);
+                    }
+                }
+                Ok(())
+            }
+        })
     }
+}
+
+fn grouped(
+    connection: &Connection,
+    question: &Question,
+    form: Form,
+    id: i64,
+    visit: &mut impl FnMut(i64, &Lines),
+) -> Result<()> {
+    let (sql, add): (_, fn(&mut Lines, &Row<'_>) -> Result<()>) = match form {
+        Form::Lines => (question.lines, add_numbits),
+        Form::Arcs | Form::ArcBits => (question.arcs, add_arc),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    for_each_group(statement.query([id])?, add, visit)
 }
 
 fn for_each_group(
     mut rows: Rows<'_>,
-    add: fn(&mut Lines, &Row<'_>) -> rusqlite::Result<()>,
+    add: fn(&mut Lines, &Row<'_>) -> Result<()>,
     visit: &mut impl FnMut(i64, &Lines),
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     let mut group: Option<(i64, Lines)> = None;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
@@ -82,16 +137,28 @@ fn for_each_group(
     Ok(())
 }
 
-fn add_numbits(lines: &mut Lines, row: &Row<'_>) -> rusqlite::Result<()> {
+fn add_numbits(lines: &mut Lines, row: &Row<'_>) -> Result<()> {
     lines.unite_numbits(row.get_ref(1)?.as_blob()?);
     Ok(())
 }
 
-/// A negative end is an entry or an exit. No file has more lines than the format holds.
-fn add_arc(lines: &mut Lines, row: &Row<'_>) -> rusqlite::Result<()> {
-    for end in [row.get::<_, i64>(1)?, row.get(2)?] {
-        let line = u32::try_from(end).ok().filter(|line| (1..=crate::limits::LINE_MAX).contains(line));
-        line.into_iter().for_each(|line| lines.insert(line));
+fn add_arc(lines: &mut Lines, row: &Row<'_>) -> Result<()> {
+    if let Some((from, to)) = ends(row, 1)? {
+        [from, to]
+            .into_iter()
+            .filter(|end| *end > 0)
+            .for_each(|line| lines.insert(line.unsigned_abs()));
     }
     Ok(())
+}
+
+/// Line left and line reached, in the columns from `first` on; a negative end is an entry or an exit. `None`
+/// if no file has such lines.
+fn ends(row: &Row<'_>, first: usize) -> Result<Option<(i32, i32)>> {
+    let end = |column| row.get::<_, i64>(column).map(line_or_exit);
+    Ok(end(first)?.zip(end(first + 1)?))
+}
+
+fn line_or_exit(end: i64) -> Option<i32> {
+    i32::try_from(end).ok().filter(|end| end.unsigned_abs() <= LINE_MAX)
 }

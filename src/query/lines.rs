@@ -55,6 +55,10 @@ impl Lines {
 
     pub(super) fn unite_numbits(&mut self, numbits: &[u8]) {
         let numbits = &numbits[..significant(numbits)];
+        if self.bits.is_empty() {
+            self.bits.extend_from_slice(numbits);
+            return;
+        }
         if self.bits.len() < numbits.len() {
             self.bits.resize(numbits.len(), 0);
         }

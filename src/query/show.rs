@@ -28,6 +28,8 @@ pub struct Show {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Process {
+    /// What pytest-xdist calls it (`gw3`), if it is a worker.
+    pub name: Option<String>,
     /// Its process id, if known.
     pub pid: Option<u32>,
     /// That of its parent.
@@ -106,13 +108,14 @@ pub struct FileFacts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn show(database: &Database) -> Result<Show, Error> {
-    let mut glance = Show { has_arcs: database.has_arcs, ..Show::default() };
+    let mut glance = Show { has_arcs: database.has_arcs(), ..Show::default() };
     glance.processes = processes(database)?;
     glance.tests = tests(database)?;
     let test_files: HashSet<&str> =
         database.tests.iter().filter_map(|test| file_of(&test.name)).collect();
+    let mut seen = vec![i64::MIN; database.tests.numbers()];
     for file in &database.files {
-        let facts = facts_of(database, file, &test_files)?;
+        let facts = facts_of(database, file, &test_files, &mut seen)?;
         glance.lines += facts.lines;
         glance.lines_in_tests += facts.lines_in_tests;
         glance.files.push(facts);
@@ -139,24 +142,32 @@ fn file_of(test: &str) -> Option<&str> {
     Some(path.rsplit_once('|').map_or(path, |(_, path)| path))
 }
 
-fn facts_of(database: &Database, file: &File, test_files: &HashSet<&str>) -> Result<FileFacts, Error> {
-    let (mut all, mut in_tests) = (Lines::default(), Lines::default());
-    let mut tests = HashSet::new();
+/// `seen` has a mark for each test, of the file in which it was last met.
+fn facts_of(
+    database: &Database,
+    file: &File,
+    test_files: &HashSet<&str>,
+    seen: &mut [i64],
+) -> Result<FileFacts, Error> {
+    let (mut outside, mut in_tests, mut tests) = (Lines::default(), Lines::default(), 0);
     database.hits_of_file(file, |context, lines| {
-        all.unite(lines);
         let position = database.tests.position(context);
-        if let Some(position) = position.filter(|at| !database.tests.at(*at).is_outside) {
-            in_tests.unite(lines);
-            tests.insert(position);
+        match position.filter(|at| !lines.is_empty() && !database.tests.at(*at).is_outside) {
+            None => outside.unite(lines),
+            Some(position) => {
+                in_tests.unite(lines);
+                tests += u64::from(std::mem::replace(&mut seen[position], file.id) != file.id);
+            }
         }
     })?;
+    outside.unite(&in_tests);
     // A test's name has the path from the folder where pytest began.
     let starts = std::iter::once(0).chain(file.path.match_indices('/').map(|(at, _)| at + 1));
     let has_tests = { starts }.any(|start| test_files.contains(&file.path[start..]));
     Ok(FileFacts {
         path: file.path.clone(),
-        tests: tests.len() as u64,
-        lines: all.len(),
+        tests,
+        lines: outside.len(),
         lines_in_tests: in_tests.len(),
         has_tests,
     })
@@ -168,9 +179,12 @@ fn processes(database: &Database) -> Result<Vec<Process>, Error> {
         return Ok(Vec::new());
     }
     let sql = "select coalesce(first_log_id, log_id), pid, ppid, argv, started_at, ended_at, state, exit_code,
-                      signal, last_context, records, damaged, lost
+                      signal, last_context, records, damaged, lost, NAME
                  from hitlog_log order by segment, log_id";
     let logs = database.asking(|connection| {
+        // Files of hitlog 0.1 may lack it.
+        let has_name = connection.prepare("select name from hitlog_log limit 0").is_ok();
+        let sql = &sql.replace("NAME", if has_name { "name" } else { "null" });
         rows(connection, sql, |row| Ok((row.get::<_, String>(0)?, process(row)?)))
     })?;
     let mut by_first: BTreeMap<String, Process> = BTreeMap::new();
@@ -208,6 +222,7 @@ fn process(row: &rusqlite::Row<'_>) -> rusqlite::Result<Process> {
         records: count(10)?,
         damaged: count(11)?,
         lost: count(12)?,
+        name: row.get(13)?,
     })
 }
 

@@ -32,8 +32,6 @@ pub struct WhoTest {
     pub lines: Lines,
     /// How long the test takes, in nanoseconds, if known.
     pub duration_ns: Option<u64>,
-    /// Whether none of these lines ran in the process that ran the test, but only in its children.
-    pub in_child_process: bool,
 }
 
 impl Who {
@@ -90,12 +88,7 @@ pub fn who(database: &Database, file: &File, asked: Option<RangeInclusive<u32>>)
             continue;
         }
         let duration_ns = durations.of(test)?;
-        answer.tests.push(WhoTest {
-            test: test.name.clone(),
-            lines,
-            duration_ns,
-            in_child_process: false,
-        });
+        answer.tests.push(WhoTest { test: test.name.clone(), lines, duration_ns });
     }
     Ok(answer)
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
 use super::log_file::LogFile;
 use super::{SlotCell, Storage};
@@ -32,6 +32,8 @@ pub struct Mapped {
     mapping: MmapRaw,
     /// Bytes of the file that are written, and so can be stored to.
     extended: AtomicU64,
+    /// Bytes whose pages this process has let go of.
+    let_go: AtomicU64,
     /// Whether a read maps pages for writing too, as on a tmpfs. Disk file systems want to hear of the
     /// first write to each page: there a page that was read faults once more.
     reads_map: bool,
@@ -47,10 +49,31 @@ impl Mapped {
             let mapping = file.with(|file| MmapOptions::new().len(length).map_raw(file));
             if let Ok(mapping) = mapping {
                 let reads_map = file.with(|file| Ok(system::is_on_tmpfs(file))).unwrap_or(false);
-                return Ok(Mapped { file, mapping, extended: AtomicU64::new(0), reads_map });
+                return Ok(Mapped {
+                    file,
+                    mapping,
+                    extended: AtomicU64::new(0),
+                    let_go: AtomicU64::new(0),
+                    reads_map,
+                });
             }
         }
         Err(file)
+    }
+
+    /// Takes the pages before `end` out of this process's memory, so that it does not grow with its log.
+    /// The kernel keeps what was stored there as it keeps what was written to any file; a thread that
+    /// still has a block there gets its page again at the next store.
+    fn let_go(&self, end: u64) {
+        let start = self.let_go.fetch_max(end, Ordering::AcqRel);
+        let length = end.saturating_sub(start) as usize;
+        // SAFETY: the range lies in the mapping, which is shared: its pages are the file's, and the same
+        // bytes come back with the next access. Nobody has a reference into it, only atomic cells.
+        let advised = unsafe {
+            self.mapping.unchecked_advise_range(UncheckedAdvice::DontNeed, start as usize, length)
+        };
+        // Where the advice is refused, the pages stay.
+        drop(advised);
     }
 
     /// Reads a byte wherever that maps its surroundings: one page fault in place of sixteen.
@@ -71,6 +94,7 @@ impl Storage for Mapped {
     fn extend(&self, from: u64, to: u64) -> io::Result<()> {
         self.file.extend(from, to)?;
         self.extended.fetch_max(to, Ordering::AcqRel);
+        self.let_go(from);
         if self.reads_map {
             self.map_around(from, to);
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod folder;
+mod old_runs;
 mod questions;
 mod recorded;
 
@@ -242,8 +243,8 @@ fn wrong_arguments_are_told_in_the_same_voice() {
     assert!(ended.stderr.contains("Usage: hitlog <COMMAND>"), "{ended:?}");
 }
 
-const VERBS: [&str; 9] =
-    ["run", "compact", "who", "what", "show", "diff", "check", "dump", "completions"];
+const VERBS: [&str; 11] =
+    ["run", "compact", "who", "what", "show", "diff", "merge", "clean", "check", "dump", "completions"];
 
 #[test]
 fn every_verb_explains_itself_with_examples() {

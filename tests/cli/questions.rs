@@ -202,3 +202,30 @@ fn diff_ends_as_diff_does() {
     assert_eq!(trouble.code, Some(2));
     assert!(trouble.stderr.starts_with("hitlog: none.db: no such file."), "{trouble:?}");
 }
+
+#[test]
+fn merge_maps_labels_and_says_what_came_of_it() {
+    let folder = recorded();
+    record(&folder, "other.db", &[("t::more", &[9])]);
+    let ended = folder.hitlog(["merge", "hitlog.db", "--label", "ci=other.db", "-o", "all.db"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("2 recordings: 2 logs  4 contexts  1 file  5 lines -> all.db ("),
+        "{ended:?}"
+    );
+    let names = folder.hitlog(["who", "cart.py:9", "--db", "all.db", "--format=names"]).stdout;
+    assert_eq!(names, "ci|t::more\n");
+    let here = fs::canonicalize(folder.path()).expect("it is there");
+    let map = format!("{}=/elsewhere", here.display());
+    let ended = folder.hitlog(["merge", "hitlog.db", "-o", "mapped.db", "--map", &map, "--json"]);
+    assert_eq!(json(&ended)["mapped"], 1);
+    fs::write(folder.path().join(".coveragerc"), "[paths]\nsource =\n    .\n    /elsewhere\n")
+        .expect("writable");
+    folder.hitlog(["merge", "mapped.db", "-o", "back.db"]);
+    assert_eq!(folder.hitlog(["diff", "hitlog.db", "back.db"]).code, Some(0));
+    let wrong = folder.hitlog(["merge", "hitlog.db", "none.db", "-o", "all.db"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.starts_with("hitlog: none.db: no such file."), "{wrong:?}");
+    assert_eq!(folder.hitlog(["merge", "-o", "all.db"]).code, Some(2));
+    assert_eq!(folder.hitlog(["merge", "a.db", "-o", "all.db", "--map", "x"]).code, Some(2));
+}

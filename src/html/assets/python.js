@@ -9,7 +9,7 @@
     + "finally for from global if import in is lambda nonlocal not or pass raise return try while with yield").split(" "));
   const TOKEN = new RegExp([
     "(?<comment>#[^\\n]*)",
-    "(?<string>[a-zA-Z]{0,2}(?:\"\"\"(?:[^\\\\]|\\\\[\\s\\S])*?(?:\"\"\"|$)|'''(?:[^\\\\]|\\\\[\\s\\S])*?(?:'''|$)"
+    "(?<string>[a-zA-Z]{0,2}(?:\"\"\"(?:[^\\\\]|\\\\[\\s\\S])*?(?:\"\"\"|(?![\\s\\S]))|'''(?:[^\\\\]|\\\\[\\s\\S])*?(?:'''|(?![\\s\\S]))"
       + "|\"(?:[^\"\\\\\\n]|\\\\[\\s\\S])*\"?|'(?:[^'\\\\\\n]|\\\\[\\s\\S])*'?))",
     "(?<number>\\b(?:0[xXoObB])?\\d[\\w.]*)",
     "(?<decorator>(?<=^[ \\t]*)@[\\w.]+)",

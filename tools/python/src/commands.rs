@@ -15,6 +15,8 @@ use pyo3::prelude::*;
 #[pyfunction]
 pub fn create_run_directory(base: PathBuf) -> PyResult<OsString> {
     let created = hitlog::run_directory::create(&base);
+    // Until this process ends, whatever happens: `hitlog clean` then leaves the run alone.
+    std::mem::forget(created.as_deref().ok().and_then(hitlog::run_directory::hold));
     created.map(PathBuf::into_os_string).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 

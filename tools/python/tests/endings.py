@@ -23,25 +23,28 @@ def at(kind="line"):
     file = os.open(TOLD, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, told.encode())
     os.close(file)
+# In one piece, so that what two processes say does not mix.
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 """
 
 # What some programs start or become.
 SECOND = """\
 import sys
-from outside import at
-at("end"); print("second", sys.argv[1:], flush=True)
+from outside import at, say
+at("end"); say("second", sys.argv[1:])
 at()
 """
 WAITING = """\
 import time
-from outside import at
-at("end"); print("ready", flush=True)
+from outside import at, say
+at("end"); say("ready")
 time.sleep(600)
 """
 
 HEAD = """\
 import ctypes, os, signal, subprocess, sys, threading, _thread, time
-from outside import at
+from outside import at, say
 """
 
 
@@ -95,7 +98,7 @@ pid = os.fork()
 if pid == 0:
     at(); end()
     at(); return
-at(); print("child", os.waitpid(pid, 0)[1], flush=True)
+at(); say("child", os.waitpid(pid, 0)[1])
 at()""",
         2,
     ),
@@ -105,7 +108,7 @@ read, write = os.pipe()
 if os.fork() == 0:
     os.close(write); at()
     os.read(read, 1); at()
-    print("child", flush=True); at()
+    say("child"); at()
     return
 os.close(read); at()
 end(); at()""",
@@ -117,7 +120,7 @@ pid = os.fork()
 if pid == 0:
     at(); end()
     at(); return
-at(); print("child", os.waitpid(pid, 0)[1], flush=True)
+at(); say("child", os.waitpid(pid, 0)[1])
 at(); end()
 at()""",
         2,
@@ -130,9 +133,9 @@ if pid == 0:
     if pid == 0:
         at(); end()
         at(); return
-    at(); print("grandchild", os.waitpid(pid, 0)[1], flush=True)
+    at(); say("grandchild", os.waitpid(pid, 0)[1])
     at(); return
-at(); print("child", os.waitpid(pid, 0)[1], flush=True)
+at(); say("child", os.waitpid(pid, 0)[1])
 at()""",
         3,
     ),
@@ -145,7 +148,7 @@ if pid == 0:
         at(); end()
         at(); return
     at(); os._exit(0)
-at(); print("child", os.waitpid(pid, 0)[1], flush=True)
+at(); say("child", os.waitpid(pid, 0)[1])
 at()""",
         3,
     ),
@@ -156,7 +159,7 @@ def work():
     if pid == 0:
         at(); end()
         at(); return
-    at(); print("child", os.waitpid(pid, 0)[1], flush=True)
+    at(); say("child", os.waitpid(pid, 0)[1])
 thread = threading.Thread(target=work)
 thread.start(); at()
 thread.join(); at()""",
@@ -170,7 +173,9 @@ def process_cells() -> list[Cell]:
     for shape, (body, processes) in SHAPES.items():
         for ending, (code, ends) in ENDINGS.items():
             in_main = textwrap.indent(body, "    ")
-            program = f"{HEAD}def end():\n    at('end'); {code}\ndef main():\n{in_main}\nmain()\nat()\n"
+            # What is printed stays in a buffer, which each process writes if its end lets it.
+            main = f"def main():\n    print('buffered')\n{in_main}\n"
+            program = f"{HEAD}def end():\n    at('end'); {code}\n{main}main()\nat()\n"
             if shape == "fork in a thread" and ending in ("exception", "SIGINT"):
                 # An exception ends the thread, and the process has no other one.
                 ends = states(("clean", 0))
@@ -183,22 +188,22 @@ def process_cells() -> list[Cell]:
 MULTIPROCESSING = {
     "Process": (
         "process = context.Process(target=work, args=(1,)); process.start(); process.join(); "
-        "print(process.exitcode)",
+        "say(process.exitcode)",
         states(("clean", 0)),
     ),
     "terminate": ("stop('terminate')", CUT),
     "kill": ("stop('kill')", CUT),
     "Pool closed": (
-        "pool = context.Pool(2); print(pool.map(work, range(8))); pool.close(); pool.join()",
+        "pool = context.Pool(2); say(pool.map(work, range(8))); pool.close(); pool.join()",
         states(("clean", 0)),
     ),
     # Its workers are terminated, whatever they are doing.
     "Pool as context manager": (
-        "with context.Pool(2) as pool: print(pool.map(work, range(8)))",
+        "with context.Pool(2) as pool: say(pool.map(work, range(8)))",
         CUT | states(("clean", 0)),
     ),
     "ProcessPoolExecutor": (
-        "with ProcessPoolExecutor(2, context) as pool: print(list(pool.map(work, range(8))))",
+        "with ProcessPoolExecutor(2, context) as pool: say(list(pool.map(work, range(8))))",
         states(("clean", 0)),
     ),
 }
@@ -206,7 +211,7 @@ MULTIPROCESSING = {
 MULTIPROCESSING_PROGRAM = """\
 import multiprocessing, time
 from concurrent.futures import ProcessPoolExecutor
-from outside import at
+from outside import at, say
 def work(number):
     at("end"); after = number + 1
     at(); return after
@@ -218,7 +223,7 @@ def stop(way):
     process = context.Process(target=wait, args=(ready,)); at()
     process.start(); ready.wait(); at()
     getattr(process, way)(); process.join(); at()
-    print(process.exitcode)
+    say(process.exitcode)
 if __name__ == "__main__":
     context = multiprocessing.get_context({method!r}); at()
     {way}
@@ -237,8 +242,8 @@ def multiprocessing_cells() -> list[Cell]:
 
 STOPPED = """\
 process = subprocess.Popen([sys.executable, 'waiting.py'], stdout=subprocess.PIPE)
-print(process.stdout.readline()); at()
-process.{0}(); print(process.wait()); at()
+say(process.stdout.readline()); at()
+process.{0}(); say(process.wait()); at()
 """
 
 # How another Python is started, and how it is told to have ended.
@@ -248,10 +253,10 @@ SUBPROCESS = {
         "subprocess.run([sys.executable, 'second.py'], env={}, check=True)",
         states(("clean", 0)),
     ),
-    "os.system": ("print(os.system(f'{sys.executable} second.py'))", states(("clean", 0))),
+    "os.system": ("say(os.system(f'{sys.executable} second.py'))", states(("clean", 0))),
     "posix_spawn": (
         "pid = os.posix_spawn(sys.executable, [sys.executable, 'second.py'], os.environ)\n"
-        "print(os.waitpid(pid, 0)[1])",
+        "say(os.waitpid(pid, 0)[1])",
         states(("clean", 0)),
     ),
     "terminate": (STOPPED.format("terminate"), CUT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import hitlog
 import pytest
 from conftest import Recording, clean_environment
+from logs import all_hits, read_run
 
 CHILD = "import os\nassert dict(os.environ).keys() <= {'LC_CTYPE', 'PWD', 'SHLVL', '_'}, os.environ\n"
 SEES_NO_RUN = "import os\nassert 'HITLOG_RUN' not in os.environ\n"
@@ -244,11 +246,45 @@ def test_a_marker_with_the_pid_of_another_process_is_not_followed(
         f"path = '{directory}/%d-{start}-{namespace}' % os.getpid()\n"
         f"shutil.copy2({path!r}, path)\n"
         "code = subprocess.run([sys.executable, '-c', 'pass'], env={}).returncode\n"
-        "os.unlink(path)\n"
+        # A recording that began meanwhile has swept it: there is no such process.
+        "if os.path.exists(path): os.unlink(path)\n"
         "sys.exit(code)\n"
     )
     subprocess.run([sys.executable, "-c", program], env=without_run(), check=True)
     assert len(recording.logs()) == 1
+
+
+@pytest.mark.parametrize("mount", ["", "--mount-proc"])
+def test_in_another_container_nobody_is_found(recording: Recording, mount: str) -> None:
+    """Where pids mean other processes, whether the child sees those or the ones outside."""
+    enter = ["unshare", "--pid", "--fork", *mount.split()]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*enter, "true"], stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("this user may not make a pid namespace")
+    (recording.folder / "child.py").write_text("import os\nassert os.getpid() < 10\n")
+    recording.program(
+        "import subprocess, sys\n"
+        f"subprocess.run([*{enter}, 'env', '-i', sys.executable, 'child.py'], check=True)\n"
+    )
+    assert len(recording.logs()) == 1
+
+
+def test_the_nearest_ancestor_counts(recording: Recording, tmp_path: Path) -> None:
+    (recording.folder / "child.py").write_text(CHILD)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    recording.program(
+        "import os, subprocess, sys\n"
+        "script = f'{sys.executable} -m hitlog run --dir $INNER -o $INNER/x.db -- '\n"
+        "script += f'env -i {sys.executable} child.py'\n"
+        f"environment = {{'INNER': {str(inner)!r}}}\n"
+        "subprocess.run(['sh', '-c', script], env=environment, check=True)\n"
+    )
+    assert recording.lines(name="child.py") == set()
+    (run,) = (inner / ".hitlog").glob("20*")
+    assert (str(recording.folder / "child.py"), 2) in {hit[1:] for hit in all_hits(read_run(run))}
 
 
 # --- what other users can do: plant something in the place of the directory
@@ -311,6 +347,34 @@ def test_what_another_user_planted_is_not_used(elsewhere: Path, plant: str) -> N
     assert "without the environment are not recorded" in messages
     # Neither there nor where the link leads lies a marker.
     assert not re.search(r"^\d+-\d+-\d+$", messages, re.MULTILINE), messages
+
+
+# Leaves a marker that names this process, as another user would who wants its children.
+BAIT = """\
+import os, subprocess, sys
+stat = open("/proc/self/stat").read().rpartition(")")[2].split()
+name = f"{os.getpid()}-{stat[19]}-{os.stat('/proc/self/ns/pid').st_ino}"
+boot = open("/proc/sys/kernel/random/boot_id").read().strip()
+fields = ["hitlog 1", boot, os.path.abspath("bait"), "0", "", ""]
+file = os.open(f"/tmp/hitlog-{os.geteuid()}/{name}", os.O_WRONLY | os.O_CREAT, 0o600)
+os.write(file, "\\0".join(fields).encode())
+os.close(file)
+subprocess.run([sys.executable, "child.py"], env={}, check=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("plant", "is_taken"),
+    [("mkdir -m 700 {0}", True), *((PLANTED[plant], False) for plant in PLANTED if plant != "a file")],
+)
+def test_a_bait_of_another_user_is_not_taken(elsewhere: Path, plant: str, is_taken: bool) -> None:
+    (elsewhere / "child.py").write_text("x = 1\n")
+    (elsewhere / "program.py").write_text(BAIT)
+    (elsewhere / "bait").mkdir()
+    plant = plant.format(f"/tmp/hitlog-{os.geteuid()}", "/tmp/elsewhere")
+    done = planted(f"{plant} && {sys.executable} program.py", str(elsewhere), without_run())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((elsewhere / "bait").glob("*.hitlog"))) == int(is_taken)
 
 
 def test_without_anything_planted_the_child_is_found(elsewhere: Path) -> None:

@@ -81,12 +81,14 @@ class Outcome:
 
     def missing(self) -> set[Told]:
         """What was reached but is not in a log of the process that reached it."""
+        # First: processes may go on while the logs are read.
+        told = self.told()
         hits = {
             (log.pid, os.path.basename(file), line)
             for log in read_run(self.run)
             for _, file, line in log.hits
         }
-        return {told for told in self.told() if (told.pid, told.file, told.line) not in hits}
+        return {line for line in told if (line.pid, line.file, line.line) not in hits}
 
 
 @dataclass
@@ -106,6 +108,8 @@ def run(cell: Cell, folder: Path, is_recorded: bool) -> tuple[Outcome, set[tuple
         (folder / f"{name}.py").write_text(text)
     outcome.run.mkdir(mode=0o700)
     environment = clean_environment(HITLOG_RUN=str(outcome.run) if is_recorded else "")
+    # Messages of two processes may mix by the line, but not by the word.
+    environment.pop("PYTHONUNBUFFERED", None)
     process = subprocess.Popen(
         [sys.executable, "program.py"],
         cwd=folder,
@@ -125,6 +129,7 @@ def run(cell: Cell, folder: Path, is_recorded: bool) -> tuple[Outcome, set[tuple
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
+    await_all(outcome)
     outcome.status = process.returncode
     outcome.stdout, outcome.stderr = words(stdout, folder), words(stderr, folder)
     return outcome, while_running
@@ -139,6 +144,22 @@ def look(outcome: Outcome) -> set[tuple[str, int | None]]:
     assert outcome.missing() == set()
     (pid,) = outcome.pids("end")
     return outcome.states()[pid]
+
+
+def await_all(outcome: Outcome) -> None:
+    """Wait for those that closed their streams but are not gone yet, and whose parents did not wait."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while any(is_alive(told.pid) for told in outcome.told()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def words(text: str, folder: Path) -> list[str]:

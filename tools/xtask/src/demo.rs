@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::pythons;
 use crate::shell::{Failure, Result, announce, capture, command, run, say, script, timed, watch};
-use crate::suite;
+use crate::suite::JINJA2;
 use crate::venv::Venv;
 
 /// pytest's exit code when tests failed: the killed worker's test counts as failed.
@@ -26,7 +26,7 @@ struct Victim {
 /// Runs the demo; fails if anything of it is not as promised.
 pub fn run_demo(venv: &Venv) -> Result {
     announce("jinja2's own test suite");
-    let suite = suite::unpack(venv, &format!("demo-{}", venv.version))?;
+    let suite = JINJA2.unpack(venv, &format!("demo-{}", venv.version))?;
     say(suite.display());
 
     announce("recorded under pytest -n 4; one worker will be killed in the middle of a test");
@@ -55,7 +55,7 @@ pub fn run_usual() -> Result {
 /// Records the suite and kills a worker; checks what pytest and the summary say about it.
 fn record(venv: &Venv, suite: &Path) -> Result<Victim> {
     let victim_file = suite.join("victim");
-    let mut pytest = suite::pytest(venv, suite);
+    let mut pytest = JINJA2.pytest(venv, suite);
     pytest.args(["-q", "-n", "4", "-p", "demo_victim", "--hitlog"]);
     pytest.env("HITLOG_DEMO_VICTIM", &victim_file);
 

@@ -3,7 +3,7 @@
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
 
-mod bench;
+mod bench_python;
 mod compare;
 mod demo;
 mod mutate;
@@ -32,12 +32,14 @@ Commands:
   promises  Run what the README's table of promises names, and say line by line what is shown
   soak      Kills, power losses, forks, damaged logs and hostile ones at the figures of the failure model,
             again and again with other seeds
-  compare   Compare the lines that hitlog and coverage.py's C tracer see in jinja2's suite
+  compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
   mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
-  bench     Measure what recording costs jinja2's suite, beside coverage.py
+  bench python
+            Measure what recording costs two real suites and some small loops, beside coverage.py and
+            slipcover; `bench python --short` only shows that it works
   help      Print this
 
-Options of test, compare and bench:
+Options of test, compare and bench python:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
 
@@ -86,7 +88,8 @@ fn dispatch(args: &[&str]) -> Result {
         ("test", options) => test::run_all(&pythons::choose(options)?),
         ("promises", []) => promises::run_all(),
         ("soak", options) => soak::run_all(options),
-        ("bench", options) => bench::run_all(&pythons::choose(options)?),
+        ("bench", ["python", "--short"]) => bench_python::run_all(&[pythons::usual()?], true),
+        ("bench", ["python", options @ ..]) => bench_python::run_all(&pythons::choose(options)?, false),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
     }

@@ -6,7 +6,7 @@
 
 use crate::pythons;
 use crate::shell::{Failure, Result, announce, command, root, run, script, work_folder};
-use crate::suite::{self, CLICK, JINJA2};
+use crate::suite::{CLICK, JINJA2};
 use crate::venv::Venv;
 
 /// How many lines of each project are changed if nothing else is said.
@@ -25,14 +25,14 @@ pub fn run_usual(options: &[&str]) -> Result {
     let (venv, testmon) = (Venv::with_hitlog(&python)?, Venv::with_testmon(&python)?);
     let mut missed = Vec::new();
     for project in [&JINJA2, &CLICK] {
-        announce(format!("{count} changes of {}", project.package));
-        let folder = suite::unpack_project(&venv, project, &format!("mutate-{}", venv.version))?;
-        let results = work_folder().join(format!("mutate-{}.jsonl", project.package));
+        announce(format!("{count} changes of {}", project.title));
+        let folder = project.unpack(&venv, &format!("mutate-{}", venv.version))?;
+        let results = work_folder().join(format!("mutate-{}.jsonl", project.title));
         let mut mutate = command(venv.path_of("python"));
         mutate.current_dir(root()).arg(script("mutate.py")).arg(&folder);
-        mutate.args(["--package", &format!("src/{}", project.package), "--count", &count.to_string()]);
+        mutate.args(["--package", &format!("src/{}", project.title), "--count", &count.to_string()]);
         mutate.arg("--hitlog").arg(venv.path_of("hitlog")).arg("--results").arg(results);
-        if project.package == CLICK.package {
+        if project.title == CLICK.title {
             mutate.arg("--testmon").arg(testmon.path_of("python"));
         }
         missed.extend(run(&mut mutate).err());

@@ -125,7 +125,9 @@ impl Proof {
     fn run(&self, python: &Python) -> Result {
         match self {
             Proof::Command(name) if name == "demo" => demo::run_usual(),
-            Proof::Command(name) if name == "compare" => compare::run_on(&Venv::with_hitlog(python)?),
+            Proof::Command(name) if name == "compare" => {
+                compare::lines_of_one_suite(&Venv::with_hitlog(python)?)
+            }
             Proof::Command(name) => {
                 Err(Failure(format!("`{name}` is not a command that shows a promise.")))
             }

@@ -41,6 +41,9 @@ pub fn run_all(pythons: &[Python]) -> Result {
     for python in pythons {
         session.test_python(python);
     }
+    session.stage("the branches that coverage.py sees", |_| {
+        compare::branches_of_one_suite(&Venv::with_hitlog(&usual)?)
+    });
     session.test_runs_at_once(&usual);
     session.stage("demo", |_| demo::run_usual());
     session.end()
@@ -122,7 +125,7 @@ impl Session {
             session.count(&mut pytest, count_pytest)
         });
         self.stage(&format!("Python {version}: the lines that coverage.py sees"), |_| {
-            compare::run_on(&venv)
+            compare::lines_of_one_suite(&venv)
         });
     }
 

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use crate::pythons::{Python, Version};
 use crate::shell::{Failure, Result, capture, command, root, say, timed, work_folder};
 
-/// What the suites need beside hitlog. `trio` is for jinja2's tests.
-const REQUIREMENTS: [&str; 6] =
-    ["coverage", "markupsafe", "pytest", "pytest-cov", "pytest-xdist", "trio"];
+/// What the suites need beside hitlog. `trio` is for jinja2's tests, `pretend` for packaging's.
+const REQUIREMENTS: [&str; 7] =
+    ["coverage", "markupsafe", "pretend", "pytest", "pytest-cov", "pytest-xdist", "trio"];
 
 /// What some tests use where it is to be had without a compiler; they are skipped without.
 const OPTIONAL_REQUIREMENTS: [&str; 2] = ["gevent", "greenlet"];
@@ -118,6 +118,17 @@ impl Venv {
             ))
         })?;
         Ok(fs::write(stamp, list)?)
+    }
+
+    /// Installs `requirement` unless it is there; fails if there is none for this Python.
+    pub fn install_wheel(&self, requirement: &str) -> Result {
+        if capture(self.program("python").args(["-m", "pip", "show", "--quiet", requirement])).is_ok() {
+            return Ok(());
+        }
+        capture(self.pip_install().arg(requirement)).map(drop).map_err(|Failure(said)| {
+            let last = said.lines().rev().find(|line| line.starts_with("ERROR")).unwrap_or_default();
+            Failure(format!("pip cannot install it for Python {}: {last}", self.version))
+        })
     }
 
     /// Installs what may be missing, once or when it is to be had.

@@ -167,13 +167,24 @@ unsafe extern "C" fn trace(
 unsafe fn line(frame: *mut Frame) {
     // SAFETY: as the caller promises.
     let (file, line) = unsafe { (code::file_of(frame::code(frame)), (*frame).f_lineno) };
-    let Some(file) = file else { return };
+    // SAFETY: as the caller promises.
+    let Some(file) = file.or_else(|| unsafe { begun_before(frame) }) else { return };
     if session::has_branches() && file.is_measured() {
         // SAFETY: as the caller promises.
         unsafe { transitions::line(frame, file, line) };
     } else if let Ok(line) = u32::try_from(line) {
         file.line(line);
     }
+}
+
+/// The file of a frame that ran before the recording began, so that nobody told of its call.
+///
+/// # Safety
+/// As [`line`].
+#[cold]
+unsafe fn begun_before(frame: *mut Frame) -> Option<&'static MeasuredFile> {
+    // SAFETY: as the caller promises.
+    unsafe { decide(frame::code(frame), session::current()?) }
 }
 
 /// A function ends, or a generator is left for a while.

@@ -1,0 +1,230 @@
+//! Combines compacted files into one: what compacting all their logs together would have given.
+//!
+//! ```text
+//! open all -> one set of names -> hits, file by file -> own tables -> publish
+//!             (mapped, labelled)  through the compactor's own writer
+//! ```
+//!
+//! * [`combine`] does it, as [`CombineOptions`] say, and returns [`Combined`].
+//! * [`Recording`]: one of the files, and the label that keeps its contexts apart.
+//! * [`PathMap`]: what a path of another machine is here.
+//!
+//! Files of coverage.py itself may be among the recordings. A log that is in several of them counts once, as
+//! it was when it was longest.
+
+mod names;
+mod own_tables;
+mod paths;
+mod settings;
+
+pub use paths::PathMap;
+pub use settings::configured_paths;
+
+use super::database;
+use super::error::Error;
+use super::hits::{Budget, Collector, United};
+use super::keys::{ARCS_OF_FILE_MAX, Pair};
+use super::logs::path_text;
+use super::publish::Output;
+use super::rows::HitRows;
+use super::schema::Form;
+use super::wording::{counted, size};
+use crate::limits::LINE_MAX;
+use crate::query::{Database, File};
+use names::Names;
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A compacted file, or one of coverage.py.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The file.
+    pub path: PathBuf,
+    /// What stands in front of its contexts in the output, as `label|`; `None` joins them with those of the
+    /// same name in other recordings.
+    pub label: Option<String>,
+}
+
+/// What to combine into, and how.
+#[derive(Clone, Debug)]
+pub struct CombineOptions {
+    /// The file to write. It may be one of the recordings; it is replaced only when all is done.
+    pub output: PathBuf,
+    /// What paths become; the first that fits a path counts.
+    pub maps: Vec<PathMap>,
+    /// As [`Options::plain_tables`](super::Options::plain_tables).
+    pub plain_tables: bool,
+}
+
+/// What was combined. Shown as text, it is the summary for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Combined {
+    /// How many recordings.
+    pub recordings: u64,
+    /// Logs, each counted once.
+    pub logs: u64,
+    /// Contexts, without the empty one.
+    pub contexts: u64,
+    /// Files that were recorded.
+    pub files: u64,
+    /// Different lines of files that ran.
+    pub lines: u64,
+    /// Paths that were mapped to others.
+    pub mapped: u64,
+    /// Whether the output holds arcs.
+    pub has_arcs: bool,
+    /// What else is worth a sentence.
+    pub notes: Vec<String>,
+    /// The file that was written.
+    pub output: String,
+    /// Its size in bytes.
+    pub output_bytes: u64,
+}
+
+impl fmt::Display for Combined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Combined { recordings, logs, contexts, files, lines, .. } = *self;
+        write!(f, "{}: {}  ", counted(recordings, "recording"), counted(logs, "log"))?;
+        write!(f, "{}  {}", counted(contexts, "context"), counted(files, "file"))?;
+        if self.mapped > 0 {
+            write!(f, " ({} mapped)", counted(self.mapped, "path"))?;
+        }
+        writeln!(f, "  {} -> {} ({})", counted(lines, "line"), self.output, size(self.output_bytes))?;
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note: {}", note.replace(char::is_control, " ")))
+    }
+}
+
+/// Combines `recordings`, in whatever order, into one file.
+///
+/// # Errors
+/// If one of them cannot be read, or the output not be written. The output is then what it was before.
+///
+/// ```
+/// use hitlog::compactor::{CombineOptions, Options, Recording, combine, compact};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # #[cfg(feature = "recorder")] {
+/// let mut recordings = Vec::new();
+/// for (name, line) in [("linux", 1), ("container", 2)] {
+///     let (run, output) = (folder.path().join(name), folder.path().join(format!("{name}.db")));
+///     let recorder = hitlog::Recorder::open(&run)?;
+///     recorder.line(recorder.file("/src/parser.rs"), line);
+///     compact(&[run], &Options::new(&output), &())?;
+///     recordings.push(Recording { path: output, label: None });
+/// }
+/// let output = folder.path().join("all.db");
+/// let options = CombineOptions { output, maps: Vec::new(), plain_tables: false };
+/// let combined = combine(&recordings, &options)?;
+/// assert_eq!((combined.files, combined.lines, combined.logs), (1, 2, 2));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn combine(recordings: &[Recording], options: &CombineOptions) -> Result<Combined, Error> {
+    let output = Output::begin(&options.output)?;
+    let opened = recordings.iter().map(|recording| Database::open(&recording.path));
+    let databases: Vec<Database> =
+        opened.collect::<Result<_, _>>().map_err(|source| Error::Recording { source })?;
+    let names = Names::unite(recordings, &databases, &options.maps)?;
+    let mut combined = write(&databases, &names, &output, options)?;
+    combined.recordings = recordings.len() as u64;
+    // Nothing of the output's former self is held while it is replaced.
+    drop(databases);
+    let published = output.publish()?;
+    combined.output_bytes = published.bytes;
+    combined.notes.extend(published.unsynced.map(|error| unsynced(options, &error)));
+    Ok(combined)
+}
+
+fn unsynced(options: &CombineOptions, error: &std::io::Error) -> String {
+    let output = options.output.display();
+    format!(
+        "{output}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
+         output back"
+    )
+}
+
+fn write(
+    databases: &[Database],
+    names: &Names,
+    output: &Output,
+    options: &CombineOptions,
+) -> Result<Combined, Error> {
+    let failed = |source| Error::Database { path: options.output.clone(), source };
+    let has_arcs = databases.iter().any(Database::has_arcs);
+    let form = match has_arcs {
+        false => Form::Lines,
+        true if options.plain_tables => Form::PlainArcs,
+        true => Form::CompactArcs,
+    };
+    let connection = database::create(output.temporary(), form).map_err(failed)?;
+    let is_known = databases.iter().any(Database::is_form_known);
+    database::write_meta(&connection, is_known.then_some(has_arcs)).map_err(failed)?;
+    database::write_names(&connection, "file", &names.files).map_err(failed)?;
+    database::write_names(&connection, "context", &names.contexts).map_err(failed)?;
+    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
+    for (file, sources) in (1..).zip(&names.sources) {
+        rows.write(&hits_of_file(databases, names, file, sources)?).map_err(failed)?;
+    }
+    let distinct = rows.finish().map_err(failed)?;
+    let logs = own_tables::write(&connection, databases, names).map_err(failed)?;
+    if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
+        return Err(Error::Inconsistent { path: options.output.clone(), finding });
+    }
+    Ok(Combined {
+        logs,
+        contexts: names.contexts.iter().filter(|name| !name.is_empty()).count() as u64,
+        files: names.files.len() as u64,
+        lines: distinct.lines,
+        mapped: names.mapped,
+        has_arcs,
+        output: path_text(&options.output),
+        ..Combined::default()
+    })
+}
+
+/// All hits of one file of the output, which is `sources` in the recordings.
+fn hits_of_file(
+    databases: &[Database],
+    names: &Names,
+    file: u32,
+    sources: &[(usize, File)],
+) -> Result<United, Error> {
+    let budget = Budget::unlimited();
+    let mut collector = Collector::new(&budget);
+    for (position, source) in sources {
+        let database = &databases[*position];
+        let pair = |context| Some(Pair::new(file, *names.context_ids[*position].get(&context)?));
+        let read = match database.has_arcs() {
+            true => database.arcs_of_file(source, |context, from, to| {
+                let Some(pair) = pair(context) else { return };
+                match u32::try_from(from) {
+                    Ok(line) if from == to && line > 0 => collector.line(pair, line),
+                    _ => collector.arc(pair, from, to),
+                }
+            }),
+            false => database.hits_of_file(source, |context, lines| {
+                let Some(pair) = pair(context) else { return };
+                let lines = lines.iter().filter(|line| (1..=LINE_MAX).contains(line));
+                lines.for_each(|line| collector.line(pair, line));
+            }),
+        };
+        read.map_err(|source| Error::Recording { source })?;
+    }
+    let too_many = || Error::TooManyNames {
+        what: "arcs of one file",
+        found: u64::MAX,
+        max: ARCS_OF_FILE_MAX as u32,
+    };
+    United::new(vec![collector.finish()], &budget).ok_or_else(too_many)
+}
+
+/// The recordings at `paths`, joined.
+impl From<&Path> for Recording {
+    fn from(path: &Path) -> Recording {
+        Recording { path: path.to_owned(), label: None }
+    }
+}

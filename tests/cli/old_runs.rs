@@ -1,0 +1,150 @@
+//! `hitlog clean`: what goes, and above all what stays.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use hitlog::Recorder;
+
+use crate::folder::{Ended, Folder, Running};
+
+/// Makes a run with a log, whose writer has ended.
+fn run(folder: &Folder, id: &str) -> PathBuf {
+    let run = folder.path().join(".hitlog").join(id);
+    fs::create_dir_all(&run).expect("writable");
+    let recorder = Recorder::open(&run).expect("a log");
+    recorder.line(recorder.file("/a.py"), 1);
+    fs::write(run.join("run.json"), "{}").expect("writable");
+    fs::write(run.join("config.json.123"), "{}").expect("writable");
+    run
+}
+
+fn names(folder: &Folder) -> Vec<String> {
+    let entries = fs::read_dir(folder.path().join(".hitlog")).expect("readable");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn clean(folder: &Folder, arguments: &[&str]) -> Ended {
+    folder.hitlog(["clean"].iter().chain(arguments))
+}
+
+const IDS: [&str; 4] =
+    ["20261120-101502-0001", "20261120-101502-0002", "20261121-101502-0000", "20261122-101502-0000"];
+
+#[test]
+fn old_runs_go_and_the_newest_stay() {
+    let folder = Folder::new();
+    IDS.iter().for_each(|id| drop(run(&folder, id)));
+    let dry = clean(&folder, &["--keep", "2", "--dry-run"]);
+    assert_eq!(dry.code, Some(0), "{dry:?}");
+    assert!(dry.stdout.contains(".hitlog/20261120-101502-0001: would remove ("), "{dry:?}");
+    assert!(dry.stdout.contains("\nwould remove 2 runs, "), "{dry:?}");
+    assert_eq!(names(&folder), IDS);
+    let ended = clean(&folder, &["--keep", "2"]);
+    assert!(ended.stdout.contains("\nremoved 2 runs, "), "{ended:?}");
+    assert_eq!(names(&folder), IDS[2..]);
+    let json = clean(&folder, &["--json"]);
+    let entries: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!((&entries[0]["fate"], &entries[1]["fate"]), (&"removed".into(), &"kept".into()));
+    assert_eq!(names(&folder), IDS[3..]);
+    assert_eq!(clean(&folder, &["--keep", "0"]).code, Some(0));
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
+fn the_newest_is_the_newest_with_logs() {
+    let folder = Folder::new();
+    run(&folder, IDS[0]);
+    fs::create_dir(folder.path().join(".hitlog").join(IDS[3])).expect("writable");
+    let ended = clean(&folder, &[]);
+    assert!(
+        ended.stdout.contains("20261122-101502-0000: stays: it may be just beginning"),
+        "{ended:?}"
+    );
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let empty = fs::File::open(folder.path().join(".hitlog").join(IDS[3])).expect("a folder");
+    empty.set_modified(hour_ago).expect("its own");
+    clean(&folder, &[]);
+    assert_eq!(names(&folder), [IDS[0]]);
+}
+
+#[test]
+fn a_living_writer_keeps_its_run() {
+    let folder = Folder::new();
+    let path = folder.path().join(".hitlog").join(IDS[0]);
+    fs::create_dir_all(&path).expect("writable");
+    let recorder = Recorder::open(&path).expect("a log");
+    recorder.line(recorder.file("/a.py"), 1);
+    let ended = clean(&folder, &["--keep", "0"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains(" is still running\nremoved 0 runs, 0 bytes\n"), "{ended:?}");
+    assert_eq!(names(&folder), [IDS[0]]);
+    drop(recorder);
+    clean(&folder, &["--keep", "0"]);
+    assert!(names(&folder).is_empty());
+}
+
+#[test]
+fn a_living_run_keeps_its_directory_before_anything_recorded() {
+    let folder = Folder::new();
+    let script = "echo ready; read x";
+    let mut running = Running::start(&mut folder.command(["run", "--", "sh", "-c", script]));
+    let run = &folder.runs()[0];
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::open(run).expect("a folder").set_modified(hour_ago).expect("its own");
+    let ended = clean(&folder, &["--keep", "0"]);
+    assert!(ended.stdout.contains("stays: the process that began it is still there"), "{ended:?}");
+    assert!(run.exists());
+    drop(running.child.stdin.take());
+    running.end();
+    clean(&folder, &["--keep", "0"]);
+    assert!(!run.exists());
+}
+
+#[test]
+fn what_is_no_run_is_never_touched() {
+    let folder = Folder::new();
+    let at = |name: &str| folder.path().join(".hitlog").join(name);
+    let precious = folder.path().join("precious");
+    fs::create_dir(&precious).expect("writable");
+    fs::write(precious.join("1-a.hitlog"), "mine").expect("writable");
+    let strange = run(&folder, IDS[0]);
+    fs::write(strange.join("thesis.txt"), "mine").expect("writable");
+    let linked = run(&folder, IDS[1]);
+    symlink(precious.join("1-a.hitlog"), linked.join("2-b.hitlog")).expect("writable");
+    symlink(&precious, at(IDS[2])).expect("writable");
+    fs::create_dir(at("notes")).expect("writable");
+    fs::write(at(IDS[3]), "a file").expect("writable");
+    let before = names(&folder);
+    let ended = clean(&folder, &["--keep", "0"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for words in [
+        "0001: stays: thesis.txt in it is nothing that a run leaves",
+        "0002: stays: 2-b.hitlog in it is nothing that a run leaves",
+        "20261121-101502-0000: stays: not a run directory",
+        "notes: stays: not a run directory",
+        "20261122-101502-0000: stays: not a run directory",
+        "removed 0 runs",
+    ] {
+        assert!(ended.stdout.contains(words), "{words}: {ended:?}");
+    }
+    assert_eq!(names(&folder), before);
+    assert_eq!(fs::read(precious.join("1-a.hitlog")).expect("kept"), b"mine");
+}
+
+#[test]
+fn without_runs_there_is_a_sentence() {
+    let folder = Folder::new();
+    let ended = clean(&folder, &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("hitlog: .hitlog: no run here."), "{ended:?}");
+    fs::write(folder.path().join(".hitlog"), "a file").expect("writable");
+    let ended = clean(&folder, &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("hitlog: .hitlog: cannot be read"), "{ended:?}");
+}
