@@ -20,6 +20,8 @@ pub mod format;
 pub mod limits;
 pub mod run_directory;
 
+#[cfg(any(feature = "compactor", feature = "query"))]
+mod hash;
 #[cfg(any(feature = "recorder", feature = "reader"))]
 mod process_identity;
 #[cfg(any(feature = "recorder", feature = "cli"))]

@@ -10,6 +10,7 @@
 //!     run.json               what is recorded, written before the first log
 //!     config.json            which files are measured, written by the first process
 //!     command.json           how the command of `hitlog run` ended
+//!     tests.json             how pytest's tests ended, and what else they depend on
 //!     process-4712.json      what its starter knows of a process: its name there, how it ended
 //!     notes-4712.txt         what a process could not record, a sentence on each line
 //! ```
@@ -38,6 +39,8 @@ pub const RUN_FILE: &str = "run.json";
 /// The file in a run directory that says how the command of `hitlog run` ended.
 pub const COMMAND_FILE: &str = "command.json";
 
+/// The file in a run directory that says how pytest's tests ended, and what else they depend on.
+pub const TESTS_FILE: &str = "tests.json";
 /// How the file begins in which whoever started a process says what it is called and how it ended.
 /// `process-4712.json` has the keys of [`COMMAND_FILE`] and `name`.
 pub const PROCESS_FILE_PREFIX: &str = "process-";

@@ -43,6 +43,11 @@ pub enum Error {
         /// Why; names the file.
         source: crate::compactor::Error,
     },
+    /// It cannot be told which tests are affected.
+    Affected {
+        /// Why; names the file.
+        source: crate::query::affected::Error,
+    },
     /// A report for the browser was not written.
     Html {
         /// Why; names the file.
@@ -78,6 +83,7 @@ impl fmt::Display for Error {
             }
             Error::Argument { option, value, reason } => write!(f, "{option} {value}: {reason}."),
             Error::Compactor { source } => write!(f, "{source}"),
+            Error::Affected { source } => write!(f, "{source}"),
             Error::Html { source } => write!(f, "{source}"),
             Error::Query { source } => write!(f, "{source}"),
         }
@@ -91,6 +97,7 @@ impl std::error::Error for Error {
                 Some(source)
             }
             Error::Compactor { source } => Some(source),
+            Error::Affected { source } => Some(source),
             Error::Html { source } => Some(source),
             Error::Query { source } => Some(source),
             _ => None,

@@ -4,6 +4,7 @@
 //! but damage or loss was found (`check`, `compact --strict`) or the answer is no (`who`, `what`, `diff`),
 //! 2 not done. Only `run` differs: it ends as the command that it ran.
 
+mod affected;
 pub mod check;
 mod clean;
 mod command;
@@ -75,6 +76,7 @@ enum Verb {
     Merge(merge::Arguments),
     Clean(clean::Arguments),
     Check(check::Arguments),
+    Affected(affected::Arguments),
     Dump(dump::Arguments),
     Html(html::Arguments),
     Completions(completions::Arguments),
@@ -104,6 +106,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::Merge(arguments) => merge::run(&arguments),
         Verb::Clean(arguments) => clean::run(&arguments),
         Verb::Check(arguments) => printing(|out, err| check::run(&arguments, out, err)),
+        Verb::Affected(arguments) => affected::run(&arguments),
         Verb::Dump(arguments) => printing(|out, err| dump::run(&arguments, out, err)),
         Verb::Html(arguments) => html::run(&arguments),
         Verb::Completions(arguments) => completions::run(&arguments),

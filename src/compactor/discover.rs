@@ -4,7 +4,7 @@ use super::Error;
 use crate::format::FILE_EXTENSION;
 use crate::reader::not_regular;
 use crate::run_directory::{
-    self, COMMAND_FILE, NOTES_FILE_PREFIX, PROCESS_FILE_PREFIX, RUN_FILE, RUNS_FOLDER,
+    self, COMMAND_FILE, NOTES_FILE_PREFIX, PROCESS_FILE_PREFIX, RUN_FILE, RUNS_FOLDER, TESTS_FILE,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -13,8 +13,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// What is read of a file that is no log, in bytes: a long command line fits many times.
-const BYTES_MAX: u64 = 8 << 20;
+/// What is read of a file that is no log, in bytes: the names of a hundred thousand tests fit.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// Files on single processes that are read of one run: a computer has no more processes than that.
 const PROCESS_FILES_MAX: usize = 1 << 16;
@@ -49,6 +49,16 @@ struct Run {
     branch: bool,
 }
 
+/// What pytest wrote about the tests of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Tests {
+    /// How each test ended, in pytest's words.
+    pub(super) outcomes: BTreeMap<String, String>,
+    /// What else the tests depend on; see `query::affected`.
+    pub(super) surroundings: serde_json::Value,
+}
+
 /// Everything that the inputs lead to.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
@@ -56,6 +66,8 @@ pub(super) struct Inputs {
     pub(super) logs: Vec<LogPath>,
     /// What is known of processes of these runs beside their logs.
     pub(super) commands: Vec<Command>,
+    /// What pytest wrote about its tests, in these runs.
+    pub(super) tests: Vec<Tests>,
     /// Whether one of these runs was to record branches.
     pub(super) branch: bool,
     /// What processes could not record, as sentences, and who said each.
@@ -151,6 +163,7 @@ fn read_run(folder: &Path, found: &mut Inputs) {
         found.branch |= run.branch;
     }
     found.commands.extend(read_json(&folder.join(COMMAND_FILE), &mut found.notes));
+    found.tests.extend(read_json(&folder.join(TESTS_FILE), &mut found.notes));
     for name in names_in(folder) {
         if name.starts_with(PROCESS_FILE_PREFIX) && name.ends_with(".json") {
             found.commands.extend(read_json(&folder.join(name), &mut found.notes));

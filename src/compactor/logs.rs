@@ -1,7 +1,8 @@
 //! What is told of each log and each process: the tables `hitlog_log`, `hitlog_context`,
-//! `hitlog_sample` and `hitlog_file`, and the same in the report.
+//! `hitlog_sample`, `hitlog_file` and `hitlog_log_file`, and the same in the report; and what pytest told of
+//! its tests.
 
-use super::discover::Command;
+use super::discover::{Command, Tests};
 use super::merge::Merged;
 use super::report::{LogReport, NotEnded, Processes};
 use super::scan::{Ids, Log};
@@ -161,8 +162,32 @@ pub(super) fn write(connection: &Connection, merged: &Merged, reports: &[LogRepo
         write_log(connection, report)?;
         write_contexts(connection, log, ids, &report.log_id)?;
         write_samples(connection, log, ids, &report.log_id)?;
+        write_files_of_log(connection, ids, &report.log_id)?;
     }
     Ok(())
+}
+
+fn write_files_of_log(connection: &Connection, ids: &Ids, log_id: &str) -> Result<()> {
+    let mut statement = connection.prepare_cached("insert into hitlog_log_file values (?,?)")?;
+    ids.files.mapped().try_for_each(|file| statement.execute(params![file, log_id]).map(|_| ()))
+}
+
+/// Writes what pytest told of the tests of these runs. Of a test that ran in several, the worst end counts.
+pub(super) fn write_tests(connection: &Connection, runs: &[Tests]) -> Result<()> {
+    let mut outcomes: BTreeMap<&str, &str> = BTreeMap::new();
+    for (test, outcome) in runs.iter().flat_map(|run| &run.outcomes) {
+        let known = outcomes.entry(test).or_insert(outcome);
+        if *known == "passed" || outcome == "failed" {
+            *known = outcome;
+        }
+    }
+    let mut statement = connection.prepare("insert into hitlog_test values (?,?)")?;
+    for (test, outcome) in outcomes {
+        statement.execute([test, outcome])?;
+    }
+    let mut statement = connection.prepare("insert into hitlog_surroundings values (?)")?;
+    let surroundings = runs.iter().map(|run| &run.surroundings).filter(|value| value.is_object());
+    surroundings.map(ToString::to_string).try_for_each(|text| statement.execute([text]).map(|_| ()))
 }
 
 fn write_log(connection: &Connection, report: &LogReport) -> Result<()> {
@@ -216,33 +241,44 @@ fn write_samples(connection: &Connection, log: &Log, ids: &Ids, log_id: &str) ->
     Ok(())
 }
 
+/// A file as it was when it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileState {
+    /// Nanoseconds since 1970 UTC.
+    pub(super) mtime_ns: i64,
+    /// In bytes.
+    pub(super) size: u64,
+}
+
 /// Writes size and modification time of each file as it was when it ran; a note for each file of which
-/// logs tell differently. Of several states the one modified last is written.
+/// logs tell differently. Of several states the one modified last is written. Returns the states by the
+/// files' ids; `None` where they differ.
 pub(super) fn write_files(
     connection: &Connection,
     merged: &Merged,
     notes: &mut Vec<String>,
-) -> Result<()> {
-    let mut states: BTreeMap<u32, ((i64, u64), bool)> = BTreeMap::new();
+) -> Result<BTreeMap<u32, Option<FileState>>> {
+    let mut states: BTreeMap<u32, (FileState, bool)> = BTreeMap::new();
     for (log, ids) in merged.logs.iter().zip(&merged.ids) {
         for facts in &log.contents.file_facts {
             let Some(file) = ids.files.get(facts.file) else { continue };
-            let state = (facts.mtime_ns, facts.size);
+            let state = FileState { mtime_ns: facts.mtime_ns, size: facts.size };
             let known = states.entry(file).or_insert((state, false));
             *known = (known.0.max(state), known.1 || known.0 != state);
         }
     }
     let mut statement = connection.prepare("insert into hitlog_file values (?,?,?)")?;
-    for (file, ((mtime_ns, size), is_changed)) in states {
-        statement.execute(params![file, saturating(size), mtime_ns])?;
-        if is_changed {
-            let path = &merged.files.texts[file as usize - 1];
+    for (file, (state, is_changed)) in &states {
+        statement.execute(params![file, saturating(state.size), state.mtime_ns])?;
+        if *is_changed {
+            let path = &merged.files.texts[*file as usize - 1];
             notes.push(format!(
                 "{path}: changed while it was recorded; lines may be those of either version"
             ));
         }
     }
-    Ok(())
+    let states = states.into_iter();
+    Ok(states.map(|(file, (state, is_changed))| (file, (!is_changed).then_some(state))).collect())
 }
 
 /// SQLite has no unsigned integers. Only an invented count is this large.

@@ -32,11 +32,14 @@ mod report;
 mod rows;
 mod scan;
 mod schema;
+mod source;
+mod update;
 pub(crate) mod wording;
 
 pub use combine::{CombineOptions, Combined, PathMap, Recording, combine, configured_paths};
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
+pub use update::{Changes, update};
 
 use crate::format::KIND_SKIPPABLE;
 use crate::limits::DAMAGE_LISTED_MAX;
@@ -233,7 +236,9 @@ fn write(
     let distinct = rows.finish().map_err(failed)?;
     let (logs, processes) = logs::describe(merged, &inputs.commands);
     logs::write(&connection, merged, &logs).map_err(failed)?;
-    logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
+    let states = logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
+    source::write(&connection, &merged.files.texts, &states).map_err(failed)?;
+    logs::write_tests(&connection, &inputs.tests).map_err(failed)?;
     if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
         return Err(Error::Inconsistent { path: options.output.clone(), finding });
     }

@@ -24,6 +24,11 @@ pub(super) struct IdMap {
 }
 
 impl IdMap {
+    /// All ids of the output that the log's ids lead to.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = u32> {
+        self.ids.iter().map(|(_, mapped)| *mapped)
+    }
+
     /// The output's id for `id`; `None` if that has no name.
     #[inline]
     pub(super) fn get(&self, id: u32) -> Option<u32> {

@@ -8,10 +8,17 @@
 //!   logs with the same `first_log_id` are segments of one process, in the order of `segment`; `name` is
 //!   what pytest-xdist calls a worker (`gw3`), and stands in the last segment, as exit code and signal.
 //! * `hitlog_context`: one row for each time that a thread spent in a context. `duration_ns` is NULL if
-//!   the context had not ended when the log did.
+//!   the context had not ended when the log did; `context_id` is NULL if the context ran again since, in
+//!   another log.
 //! * `hitlog_sample`: measurements. `time_ns` is in nanoseconds since 1970 UTC; a value of 2^63 or more is
 //!   stored as REAL.
 //! * `hitlog_file`: size in bytes and modification time (nanoseconds since 1970 UTC) of the files that ran.
+//! * `hitlog_source`: each file as it was when it ran. `state` is `kept`; `large` (only the hash is kept);
+//!   or why nothing is: `changed`, `missing`, `unreadable`. `sha256` is in hexadecimal, `source` is
+//!   compressed by zlib.
+//! * `hitlog_log_file`: which logs name which files.
+//! * `hitlog_test`: how each test ended, in pytest's words; `pending` is one that must run again.
+//! * `hitlog_surroundings`: a JSON object for each run: what else its tests depend on, as it was.
 //! * `hitlog_line (path, line, context)` and `hitlog_arc (path, from_line, to_line, context)`: who ran
 //!   what, in words. Both are right whether lines or arcs were recorded.
 //! * `hitlog_number`: line numbers, to unfold numbits with.
@@ -62,6 +69,10 @@ create table hitlog_log (
 create table hitlog_context (context_id integer, log_id text, started_at text, duration_ns integer);
 create table hitlog_sample (log_id text, name text, context_id integer, time_ns integer, value integer);
 create table hitlog_file (file_id integer primary key, size integer, mtime_ns integer);
+create table hitlog_source (file_id integer primary key, state text, sha256 text, source blob);
+create table hitlog_log_file (file_id integer, log_id text, primary key (file_id, log_id)) without rowid;
+create table hitlog_test (test text primary key, outcome text) without rowid;
+create table hitlog_surroundings (value text);
 create table hitlog_number (line integer primary key);
 ";
 

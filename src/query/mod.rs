@@ -8,11 +8,13 @@
 //! * [`what`]: the lines that a test ran.
 //! * [`show`]: the recording at a glance.
 //! * [`diff`]: what two recordings do not have in common.
+//! * [`affected`]: which tests must run for the present state of the tree.
 //! * [`Error`]: why there is no answer.
 //!
 //! Nothing but the SQLite file is read (and, to show lines, sources), and nothing is ever written. A file of coverage.py itself, which has
 //! none of hitlog's own tables, answers whatever needs no processes and no durations.
 
+pub mod affected;
 mod database;
 mod diff;
 mod durations;

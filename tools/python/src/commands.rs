@@ -2,9 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
-use hitlog::compactor::{self, Options, Progress, Report};
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use hitlog::compactor::{self, Changes, Options, Progress, Report};
+use hitlog::query::affected::{
+    Options as Question, Renewal, Request, Surroundings, affected as ask, renewal,
+};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 /// Makes a directory for one run below `base` and returns its path. Raises OSError with a sentence.
@@ -34,6 +38,55 @@ pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyRes
 
 fn is_smooth(report: &Report) -> bool {
     report.is_whole() && report.processes.not_ended.is_empty() && report.notes.is_empty()
+}
+
+/// Compacts the run, in which some tests of the recording `output` ran again, and puts it into that. `selected`
+/// are the tests that were to run, `collected` all that there are, or none if that is not known. Returns and
+/// raises as `compact` does.
+#[pyfunction]
+pub fn update(
+    py: Python<'_>,
+    run_directory: PathBuf,
+    output: PathBuf,
+    selected: Vec<String>,
+    collected: Vec<String>,
+) -> PyResult<(String, bool)> {
+    let recorded = run_directory.join("recorded.db");
+    py.detach(|| {
+        let mut report = compactor::compact(&[run_directory], &Options::new(&recorded), &Silent)
+            .map_err(|error| error.to_string())?;
+        let renewal = renewal(&output, &recorded, &selected, &collected);
+        let Renewal { replaced, gone, moved, outcomes, surroundings } =
+            renewal.map_err(|error| error.to_string())?;
+        let changes = Changes { replaced, gone, moved, outcomes, surroundings };
+        report.output_bytes = compactor::update(&output, &recorded, &changes, &output)
+            .map_err(|error| error.to_string())?;
+        report.output = output.display().to_string();
+        // It is of no use any more; what remains there is all that is needed to do it again.
+        let _ = std::fs::remove_file(&recorded);
+        Ok((report.to_string(), is_smooth(&report)))
+    })
+    .map_err(|error: String| PyRuntimeError::new_err(error))
+}
+
+/// Tells as JSON which tests must run that are in the recording `database`, under a Python of version
+/// `python`. Raises RuntimeError with a sentence.
+#[pyfunction]
+pub fn affected(py: Python<'_>, database: PathBuf, python: String) -> PyResult<String> {
+    let question = Question { database, since: None, python: Some(python) };
+    let answer = py.detach(|| ask(&question));
+    let answer = answer.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    Ok(serde_json::json!(answer).to_string())
+}
+
+/// Looks at what tests depend on beside the code that they run; both are JSON. What was modified later than
+/// `since_ns`, in nanoseconds since 1970 UTC, counts as changed. Raises ValueError.
+#[pyfunction]
+pub fn look(py: Python<'_>, request: &str, since_ns: u64) -> PyResult<String> {
+    let since = Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(since_ns));
+    let request: Request =
+        serde_json::from_str(request).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(serde_json::json!(py.detach(|| Surroundings::look(request, since))).to_string())
 }
 
 /// Runs the command `hitlog` with these arguments, its own name first, and returns its exit status.

@@ -51,7 +51,7 @@ use crate::session::Session;
 #[pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
-    use super::commands::{check_output, compact, create_run_directory, main};
+    use super::commands::{affected, check_output, compact, create_run_directory, look, main, update};
     #[pymodule_export]
     use super::{
         after_fork, begin, child_starts, end, has_configuration, is_main_thread, is_recording, mention,

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `promises`, `soak`, `compare`, `bench`.
+//! The developer's commands: `cargo xtask demo`, `test`, `promises`, `soak`, `compare`, `mutate`, `bench`.
 //!
 //! They need Rust, a Python and, the first time, the network; everything else they set up for
 //! themselves under `target/xtask`.
@@ -9,6 +9,7 @@ mod compare;
 mod demo;
 mod dependencies;
 mod growth;
+mod mutate;
 mod promises;
 mod pythons;
 mod shell;
@@ -38,6 +39,7 @@ Commands:
   compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
   bench     Measure speed: `bench append`, `peers`, `compaction`, `combine` (beside coverage combine) and
             `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they work
+  mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
   bench python
             Measure what recording costs two real suites and some small loops, beside coverage.py and
             slipcover; `bench python --short` only shows that it works
@@ -46,6 +48,9 @@ Commands:
 Options of test, compare and bench python:
   --all-pythons       every Python from 3.9 that is found [default: 3.11 to 3.14]
   --python X.Y        only this version; may be repeated
+
+Options of mutate:
+  --count N           changes of each project [default: 100]; with a run that was stopped, it goes on
 
 Options of soak:
   --minutes N         begin no round after so long [default: 10]
@@ -58,6 +63,7 @@ among pyenv's. All that is downloaded or built lies under target/ and is used ag
 Examples:
   cargo xtask demo
   cargo xtask test
+  cargo xtask mutate --count 10
   cargo xtask test --python 3.12
   cargo xtask promises
   cargo xtask soak --minutes 60
@@ -83,6 +89,7 @@ fn dispatch(args: &[&str]) -> Result {
         return Ok(());
     }
     match (args[0], &args[1..]) {
+        ("mutate", options) => mutate::run_usual(options),
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
         ("promises", []) => promises::run_all(),

@@ -33,6 +33,16 @@ pub const JINJA2: Suite = Suite {
     tests: &[],
 };
 
+/// 650 short tests, most of which go through the same few functions.
+pub const CLICK: Suite = Suite {
+    title: "click",
+    name: "click-8.1.8",
+    requirement: "click==8.1.8",
+    sha256: "ed53c9d8990d83c2a27deae68e4ee337473f6330c040a31d4225c9574d16096a",
+    coveragerc: "[run]\nsource =\n    click\n    tests\n",
+    tests: &[],
+};
+
 /// Thousands of very short tests.
 pub const PACKAGING: Suite = Suite {
     title: "packaging",

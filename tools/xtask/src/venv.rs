@@ -49,6 +49,13 @@ impl Venv {
         Ok(venv)
     }
 
+    /// The environment with pytest-testmon, which selects tests too, and what the suites need.
+    pub fn with_testmon(python: &Python) -> Result<Venv> {
+        let venv = Venv::create(python, "testmon")?;
+        venv.install(&["markupsafe", "pytest<9", "pytest-testmon", "trio"])?;
+        Ok(venv)
+    }
+
     /// A program of this environment.
     pub fn program(&self, name: &str) -> Command {
         command(self.path_of(name))

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 # The settings of ours and of coverage.py's that say what is measured.
 _LISTS = ("source", "source_pkgs", "include", "omit")
-# All settings of [tool.hitlog].
+# All settings that say what is recorded.
 _OWN = (*_LISTS, "branch", "context")
+# The setting of [tool.hitlog] that names what tests read.
+_DATA = "data"
 _Settings = dict[str, list[str]]
 # What coverage.py takes for yes.
 _YES = ("1", "yes", "true", "on")
@@ -79,6 +81,16 @@ def resolve(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def data_patterns(directory: str) -> list[str]:
+    """Patterns of the files with data that tests read, as ``data`` of [tool.hitlog] names them."""
+    path = os.path.join(directory, "pyproject.toml")
+    tools = _table(path, _read_toml(path), "tool")
+    patterns = _table(path, tools, "hitlog").get(_DATA, [])
+    if not isinstance(patterns, list) or not all(isinstance(text, str) for text in patterns):
+        raise ValueError(f"{path}: {_DATA} of [tool.hitlog] is not a list of strings; correct the file")
+    return patterns
+
+
 def _read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
@@ -97,11 +109,11 @@ def _settings(directory: str) -> _Settings:
     if "hitlog" in tools:
         table = _table(path, tools, "hitlog")
         for key in table:
-            if key not in _OWN:
-                raise ValueError(
-                    f"{path}: {key} is no setting of [tool.hitlog]; there are {', '.join(_OWN)}"
-                )
-        return _from_table(path, "tool.hitlog", table)
+            if key not in (*_OWN, _DATA):
+                known = ", ".join((*_OWN, _DATA))
+                raise ValueError(f"{path}: {key} is no setting of [tool.hitlog]; there are {known}")
+        if set(table) != {_DATA}:
+            return _from_table(path, "tool.hitlog", table)
     chosen = os.environ.get("COVERAGE_RCFILE")
     if chosen:
         return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or _nothing()

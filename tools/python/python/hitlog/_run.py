@@ -7,10 +7,16 @@ import json
 import os
 import sys
 
+import pytest
+
 from . import _configuration, _contexts, _files, _native
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # What is in a run directory beside the logs.
-_OTHER_FILES = ("run.json", "config.json", "process-", "notes-")
+_OTHER_FILES = ("run.json", "config.json", "tests.json", "process-", "notes-")
 _ANY_HIT = "select exists (select * from line_bits), exists (select * from arc)"
 
 
@@ -26,6 +32,8 @@ class Run:
         self._packages: list[str] = []
         self._process = os.getpid()
         self._has_tests = False
+        # Which tests are affected, if only these are to run.
+        self.answer: dict[str, Any] | None = None
         # What became of the run, in lines for people.
         self.summary = ""
         # Whether the summary holds nothing that somebody should look at.
@@ -55,6 +63,16 @@ class Run:
         except RuntimeError as error:
             return f"--hitlog-output: {error}"
         return None
+
+    def select(self) -> None:
+        """Find out which tests are affected. Without a recording all tests run, and are recorded."""
+        if os.path.exists(self._output):
+            from . import _affected
+
+            try:
+                self.answer = _affected.ask(self._output)
+            except RuntimeError as error:
+                raise pytest.UsageError(f"--hitlog-affected: {error}") from error
 
     def begin(self) -> None:
         """Make the run directory and record this process and its children into it.
@@ -125,8 +143,13 @@ class Run:
 
     def _compact(self, directory: str) -> None:
         try:
-            self.summary, self.is_smooth = _native.compact(directory, _short(self._output))
-        except RuntimeError as error:
+            if self.answer is None:
+                self.summary, self.is_smooth = _native.compact(directory, _short(self._output))
+            else:
+                from . import _affected
+
+                self.summary, self.is_smooth = _affected.update(directory, _short(self._output))
+        except (RuntimeError, OSError, ValueError) as error:
             self.summary = f"the logs in {directory} were not compacted: {error}"
             return
         self.is_compacted = True

@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-from . import _contexts, _native, _reports, _unittest
+from . import _affected, _contexts, _native, _reports, _unittest
 from ._run import Run, printable
 from ._workers import Workers
 
@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
+    from typing import Any
 
 # Where pytest keeps the options with which it runs no test.
 _INFORMATION = (
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hitlog",
         action="store_true",
         help="record which test ran which line, here and in every child process",
+    )
+    group.addoption(
+        "--hitlog-affected",
+        action="store_true",
+        help="run only the tests that changes since the recording in hitlog.db concern (and those that "
+        "are new or failed last time), record them, and bring hitlog.db up to date",
     )
     group.addoption(
         "--hitlog-branch",
@@ -87,7 +94,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
     options = early_config.known_args_namespace
     # A worker whose start-up hook is missing has just been started by the import.
-    if not options.hitlog or _native.is_recording() or _runs_no_test(options):
+    is_wanted = options.hitlog or options.hitlog_affected
+    if not is_wanted or _native.is_recording() or _runs_no_test(options):
         return
     run = Run(options.hitlog_output, options.hitlog_source, options.hitlog_branch)
     reports = _reports.Reports(options.hitlog_report, options.hitlog_fail_under)
@@ -95,6 +103,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         run.refuse_to_join()
     else:
         _refuse_what_must_fail(run, reports)
+        if options.hitlog_affected:
+            run.select()
         run.begin()
         early_config.add_cleanup(run.finish)
     early_config.pluginmanager.register(Summary(run, reports), "hitlog-summary")
@@ -118,6 +128,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _unittest.leave_to_pytest()
     config.pluginmanager.register(Contexts(), "hitlog-contexts")
+    summary = config.pluginmanager.getplugin("hitlog-summary")
+    _affected.register(config, summary.answer if summary else None)
     run_directory = os.environ.get("HITLOG_RUN")
     if run_directory and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Workers(run_directory), "hitlog-workers")
@@ -169,6 +181,11 @@ class Summary:
         self._reports = reports
         self._session: pytest.Session | None = None
         self._is_over = False
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """Which tests are affected, if only these are to run."""
+        return self._run.answer
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Remember whose exit status tells that too little is covered."""

@@ -1,0 +1,275 @@
+//! From what changed to the tests that must run, with the reason for each.
+
+use super::callers::Callers;
+use super::python::{MODULE, Shape};
+use super::recording::{RecordedFile, Recording, Runners};
+use super::surroundings::Surroundings;
+use super::tree::Fate;
+use super::{Error, TEST_FILE};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+/// The file whose fixtures and hooks serve all tests below its folder.
+const CONFTEST: &str = "conftest.py";
+
+/// Tests that must run, and why.
+pub(super) struct Selection<'a> {
+    recording: &'a Recording,
+    /// For each test, the file that it is in, if its name tells.
+    test_files: Vec<Option<PathBuf>>,
+    reasons: BTreeMap<usize, String>,
+    callers: Option<Callers>,
+}
+
+impl<'a> Selection<'a> {
+    /// Selects nothing yet. Names of tests begin at the folder `root`.
+    pub(super) fn new(recording: &'a Recording, root: PathBuf) -> Selection<'a> {
+        let file_of = |name: &str| name.split_once("::").map(|(file, _)| normalized(&root.join(file)));
+        let test_files = recording.tests.iter().map(|test| file_of(&test.name)).collect();
+        Selection { recording, test_files, reasons: BTreeMap::new(), callers: None }
+    }
+
+    pub(super) fn into_reasons(self) -> BTreeMap<usize, String> {
+        self.reasons
+    }
+
+    fn add(&mut self, tests: impl IntoIterator<Item = usize>, why: &str) {
+        for test in tests {
+            self.reasons.entry(test).or_insert_with(|| why.to_owned());
+        }
+    }
+
+    /// Adds the tests that failed, or of which it is not known how they ended.
+    pub(super) fn add_unfinished(&mut self) {
+        for (place, test) in self.recording.tests.iter().enumerate().filter(|(_, test)| test.must_run())
+        {
+            let why = match test.outcome.as_deref() {
+                Some("pending") => "has not run since what it depends on changed",
+                Some("failed" | "error") => "failed last time",
+                _ => "did not end last time",
+            };
+            self.add([place], why);
+        }
+    }
+
+    /// Adds the tests that depend on `file`, of which `fate` became.
+    pub(super) fn add_changed(&mut self, file: &RecordedFile, fate: &Fate) -> Result<(), Error> {
+        let name = short(&file.path);
+        match fate {
+            Fate::Same => Ok(()),
+            Fate::Other(note) => {
+                // Without a source everything that ran is the module's.
+                let shape = self.recording.shape(file)?.unwrap_or_else(Shape::of_nothing);
+                let runners = self.recording.runners(file, &shape)?;
+                self.add_dependents(file, &runners, &format!("{name} {note}"))
+            }
+            Fate::Edited(comparison) if comparison.changed.is_empty() => Ok(()),
+            Fate::Edited(comparison) => {
+                let Some(shape) = self.recording.shape(file)? else { return Ok(()) };
+                let runners = self.recording.runners(file, &shape)?;
+                let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
+                let runs_outside = |block: &usize| *block == MODULE || runners[*block].outside;
+                if is_conftest || comparison.changed.iter().any(runs_outside) {
+                    self.add_dependents(
+                        file,
+                        &runners,
+                        &format!("what {name} does at import changed"),
+                    )?;
+                }
+                for block in &comparison.changed {
+                    self.add_users(file, &shape, *block, &runners[*block])?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the tests that ran a function of `file`, or may use what it left behind.
+    fn add_users(
+        &mut self,
+        file: &RecordedFile,
+        shape: &Shape,
+        block: usize,
+        runners: &Runners,
+    ) -> Result<(), Error> {
+        if block == MODULE || runners.contexts.is_empty() {
+            return Ok(());
+        }
+        let recording = self.recording;
+        let block = &shape.blocks[block];
+        let place = format!("{} in {}", block.name, short(&file.path));
+        self.add(recording.tests_of(&runners.contexts), &format!("ran {place}"));
+        let behind = self.callers()?.tests_behind(recording, file, block, runners);
+        self.add(behind, &format!("may use what {place} left"));
+        Ok(())
+    }
+
+    fn callers(&mut self) -> Result<&Callers, Error> {
+        if self.callers.is_none() {
+            self.callers = Some(Callers::read(self.recording)?);
+        }
+        Ok(self.callers.get_or_insert_with(Callers::default))
+    }
+
+    /// Adds the tests that depend on what `file` does when it is imported.
+    fn add_dependents(
+        &mut self,
+        file: &RecordedFile,
+        runners: &[Runners],
+        why: &str,
+    ) -> Result<(), Error> {
+        let recording = self.recording;
+        let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
+        let has_run = runners.iter().any(|runners| runners.outside || !runners.contexts.is_empty());
+        // An empty conftest.py runs no line; that it is there makes its folder one that pytest knows.
+        if !has_run && !is_conftest {
+            return Ok(());
+        }
+        let contexts: BTreeSet<i64> =
+            runners.iter().flat_map(|runners| &runners.contexts).copied().collect();
+        self.add(recording.tests_of(&contexts), why);
+        let is_everywhere = runners.iter().any(|runners| runners.outside);
+        if !is_python(&file.path) && !is_everywhere {
+            // Nobody imports it. What was touched in the recording is likely to be the same.
+            let behind = (file.state != "changed").then(|| recording.tests_after(file, &contexts));
+            self.add(behind.into_iter().flatten(), why);
+            return Ok(());
+        }
+        let own = self.tests_in(&file.path);
+        if is_conftest {
+            let below = self.tests_below(&file.path);
+            self.add(below, why);
+        } else if !own.is_empty() && !self.callers()?.is_named_outside(&file.path) {
+            self.add(own, why);
+        } else {
+            self.add(recording.tests_beside(file), why);
+        }
+        Ok(())
+    }
+
+    fn tests_in(&self, path: &Path) -> Vec<usize> {
+        let is_in = |file: &Option<PathBuf>| file.as_deref() == Some(path);
+        self.test_files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| is_in(file))
+            .map(|(test, _)| test)
+            .collect()
+    }
+
+    /// The tests below the folder that `path` lies in.
+    fn tests_below(&self, path: &Path) -> Vec<usize> {
+        let folder = path.parent().unwrap_or(path);
+        let is_below =
+            |file: &Option<PathBuf>| file.as_ref().is_none_or(|file| file.starts_with(folder));
+        self.test_files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| is_below(file))
+            .map(|(test, _)| test)
+            .collect()
+    }
+
+    /// Adds the tests that depend on what changed around them. Returns what that is, unless the recording
+    /// tells of it itself.
+    pub(super) fn add_surroundings(&mut self, python: Option<&str>) -> Vec<(PathBuf, &'static str)> {
+        let all = 0..self.recording.tests.len();
+        let mut changed = Vec::new();
+        for surroundings in &self.recording.surroundings {
+            let difference = Surroundings::compare(surroundings, python);
+            for why in difference.of_all {
+                self.add(all.clone(), &why);
+                changed.push((PathBuf::from(why), "concerns every test"));
+            }
+            for path in difference.files {
+                if !self.is_remembered(&path) {
+                    self.add_unmeasured(&path);
+                    changed.push((path, "changed"));
+                }
+            }
+        }
+        changed
+    }
+
+    /// Adds the tests that depend on the file `path`, of which it is only known that it changed.
+    fn add_unmeasured(&mut self, path: &Path) {
+        let why = format!("{} changed", short(path));
+        let own = self.tests_in(path);
+        if path.file_name() == Some(OsStr::new(CONFTEST)) {
+            let below = self.tests_below(path);
+            self.add(below, &why);
+        } else if own.is_empty() {
+            self.add(0..self.recording.tests.len(), &why);
+        } else {
+            self.add(own, &why);
+        }
+    }
+
+    /// Whether the recording can tell by itself whether the file `path` changed.
+    fn is_remembered(&self, path: &Path) -> bool {
+        self.recording.files.iter().any(|file| file.path == path && file.sha256.is_some())
+    }
+
+    /// Adds the tests for which a conftest.py was added. Returns these.
+    pub(super) fn add_unknown_conftests(&mut self) -> Vec<(PathBuf, &'static str)> {
+        let roots = self.recording.surroundings.iter().map(|found| &found.request.root);
+        let roots: BTreeSet<PathBuf> = roots.map(|root| normalized(root)).collect();
+        let files = self.test_files.iter().flatten();
+        let folders: BTreeSet<&Path> = files.flat_map(|file| file.ancestors().skip(1)).collect();
+        let is_inside = |folder: &&&Path| roots.iter().any(|root| folder.starts_with(root));
+        let paths = folders.iter().filter(is_inside).map(|folder| folder.join(CONFTEST));
+        let found: Vec<PathBuf> = paths.filter(|path| path.is_file() && !self.is_known(path)).collect();
+        for path in &found {
+            let below = self.tests_below(path);
+            self.add(below, &format!("{} was added", short(path)));
+        }
+        found.into_iter().map(|path| (path, "was added")).collect()
+    }
+
+    fn is_known(&self, path: &Path) -> bool {
+        let is_named = |found: &Surroundings| found.request.paths.contains(path);
+        self.recording.files.iter().any(|file| file.path == path)
+            || self.recording.surroundings.iter().any(is_named)
+    }
+
+    /// Files beside the recorded tests' that look as if they held tests, and are not in the recording.
+    pub(super) fn new_test_files(&self) -> BTreeSet<PathBuf> {
+        let known: BTreeSet<&Path> = self.test_files.iter().flatten().map(PathBuf::as_path).collect();
+        let folders: BTreeSet<&Path> = known.iter().filter_map(|file| file.parent()).collect();
+        let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+        let is_test_file = |path: &PathBuf| {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let is_python = name.starts_with(TEST_FILE.0) && name.ends_with(".py");
+            (is_python || name.ends_with(TEST_FILE.1)) && !known.contains(path.as_path())
+        };
+        let found = entries.map(|entry| entry.path()).filter(is_test_file);
+        found.filter(|path| !self.is_known(path)).collect()
+    }
+}
+
+/// Whether a file is a module that Python imports, or a script.
+fn is_python(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension == "py" || extension == "pyw")
+}
+
+/// `path` without `.` and `..`, which pytest writes into names of tests outside of its root.
+pub(super) fn normalized(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                found.pop();
+            }
+            Component::CurDir => {}
+            other => found.push(other),
+        }
+    }
+    found
+}
+
+/// `path` as people would write it who are here.
+fn short(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}

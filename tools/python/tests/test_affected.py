@@ -1,0 +1,449 @@
+"""`pytest --hitlog-affected` and `hitlog affected`: the tests that a change concerns, and no others."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from environments import clean_environment
+
+SHOP = """
+import os
+
+RATE = 2
+
+def price(n):
+    return n * RATE
+
+def discount(n):
+    return n - 1
+
+def unused():
+    return 0
+"""
+
+STORE = """
+import functools
+
+class Loader:
+    def __init__(self):
+        self.value = compute()
+
+def compute():
+    return 7
+
+_cache = {}
+
+def loader():
+    if "one" not in _cache:
+        _cache["one"] = Loader()
+    return _cache["one"]
+
+@functools.lru_cache(maxsize=None)
+def constant():
+    return 3
+"""
+
+TEST_SHOP = """
+import subprocess
+import sys
+import shop
+
+def test_price():
+    assert shop.price(2) == 4
+
+def test_discount():
+    assert shop.discount(2) == 1
+
+def test_child():
+    code = "import shop; assert shop.price(3) == 6"
+    subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+TEST_STORE = """
+import store
+
+def test_before():
+    assert store
+
+def test_first():
+    assert store.loader().value == 7
+    assert store.constant() == 3
+
+def test_second():
+    assert store.loader().value == 7
+
+def test_third():
+    assert store.constant() == 3
+
+def test_fixture(resource):
+    assert resource == 1
+"""
+
+CONFTEST = """
+import pytest
+
+@pytest.fixture
+def resource():
+    return 1
+"""
+
+PROJECT = {
+    "shop.py": SHOP,
+    "store.py": STORE,
+    "test_shop.py": TEST_SHOP,
+    "test_store.py": TEST_STORE,
+    "conftest.py": CONFTEST,
+}
+# Whatever status a command ends with.
+ANY = -1
+SHOP_TESTS = {"test_price", "test_discount", "test_child"}
+STORE_TESTS = {"test_before", "test_first", "test_second", "test_third", "test_fixture"}
+
+
+@dataclass
+class Project:
+    """A project with a recording."""
+
+    folder: Path
+
+    def edit(self, name: str, before: str, after: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after))
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            env=clean_environment(HITLOG_DEBUG="1", PYTHONDONTWRITEBYTECODE="1"),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert status in (done.returncode, ANY), done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def pytest(self, *arguments: str, status: int = 0) -> str:
+        return self.run("pytest", "-p", "no:cacheprovider", "-v", *arguments, status=status)
+
+    def record(self, *arguments: str, status: int = 0) -> None:
+        self.pytest("--hitlog", *arguments, status=status)
+
+    def answer(self, *arguments: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run("hitlog", "affected", "--json", *arguments))
+        return answer
+
+    def affected(self, *arguments: str) -> set[str]:
+        """The affected tests, by their short names."""
+        return {test["test"].partition("::")[2] for test in self.answer(*arguments)["tests"]}
+
+    def ran(self, *arguments: str, status: int = 0) -> set[str]:
+        """Run the affected tests and return which did, by their short names."""
+        output = self.pytest("--hitlog-affected", *arguments, status=status)
+        # With workers, a result stands in front of the test.
+        words = [line.split() for line in output.splitlines() if " PASSED" in line or " FAILED" in line]
+        names = [next(word for word in line if "::" in word) for line in words]
+        return {name.partition("::")[2] for name in names}
+
+    def contexts(self, name: str, line: int) -> set[str]:
+        sql = "select context from hitlog_line where path = ? and line = ?"
+        path = self.folder / "hitlog.db"
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            rows = connection.execute(sql, (str(self.folder / name), line)).fetchall()
+            assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        finally:
+            connection.close()
+        return {str(row[0]).partition("::")[2].partition("|")[0] for row in rows}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    folder = tmp_path.resolve() / "project"
+    folder.mkdir()
+    for name, text in PROJECT.items():
+        (folder / name).write_text(text)
+    return Project(folder)
+
+
+@pytest.fixture
+def recorded(project: Project) -> Project:
+    project.record()
+    return project
+
+
+def test_nothing_changed(recorded: Project) -> None:
+    assert recorded.affected() == set()
+    assert "nothing changed since hitlog.db\n0 of 8 tests" in recorded.run("hitlog", "affected")
+    output = recorded.pytest("--hitlog-affected")
+    assert "8 deselected" in output
+    assert recorded.ran() == set()
+
+
+def test_function(recorded: Project) -> None:
+    recorded.edit("shop.py", "return n - 1", "return n - 2")
+    assert recorded.affected() == {"test_discount"}
+    output = recorded.run("hitlog", "affected")
+    assert "1 file changed since hitlog.db: shop.py (line 10)\n1 of 8 tests" in output
+    assert recorded.run("hitlog", "affected", "--list") == "test_shop.py::test_discount\n"
+    assert recorded.ran(status=1) == {"test_discount"}
+    recorded.edit("shop.py", "return n - 2", "return n - 1")
+    assert recorded.ran() == {"test_discount"}
+    assert recorded.affected() == set()
+
+
+def test_child_process(recorded: Project) -> None:
+    recorded.edit("shop.py", "return n * RATE", "return RATE * n")
+    assert recorded.affected() == {"test_price", "test_child"}
+
+
+def test_nobody_ran_it(recorded: Project) -> None:
+    recorded.edit("shop.py", "return 0", "return 1")
+    recorded.edit("shop.py", "def price", "# a comment\ndef price")
+    assert recorded.affected() == set()
+
+
+def test_import_time(recorded: Project) -> None:
+    recorded.edit("shop.py", "RATE = 2", "RATE = 1 + 1")
+    assert recorded.affected() >= SHOP_TESTS
+    assert recorded.ran() >= SHOP_TESTS
+    assert recorded.affected() == set()
+
+
+@pytest.mark.parametrize("change", ["return 7", "self.value = compute()"])
+def test_results_kept_by_another_test(recorded: Project, change: str) -> None:
+    recorded.edit("store.py", change, f"pass; {change}")
+    assert recorded.affected() == {"test_first", "test_second"}
+
+
+def test_result_kept_by_functools(recorded: Project) -> None:
+    recorded.edit("store.py", "return 3", "return 2 + 1")
+    assert recorded.affected() == {"test_first", "test_third"}
+
+
+def test_fixture_for_several_tests(project: Project) -> None:
+    project.edit("conftest.py", "@pytest.fixture", '@pytest.fixture(scope="session")')
+    project.edit("conftest.py", "return 1", "from shop import price\n    return price(1) // 2")
+    project.edit(
+        "test_shop.py", "def test_price()", "def test_other(resource): pass\n\ndef test_price()"
+    )
+    project.record()
+    project.edit("shop.py", "return n * RATE", "return RATE * n")
+    assert project.affected() == {"test_price", "test_child", "test_other", "test_fixture"}
+
+
+def test_new_and_deleted_tests(recorded: Project) -> None:
+    more = "def test_more():\n    pass\n"
+    recorded.edit("test_shop.py", "def test_price():\n    assert shop.price(2) == 4\n", more)
+    (recorded.folder / "test_new.py").write_text("def test_new():\n    pass\n")
+    assert recorded.answer()["new_test_files"] == [str(recorded.folder / "test_new.py")]
+    assert recorded.ran() == {"test_more", "test_new", "test_discount", "test_child"}
+    assert recorded.affected() == set()
+    assert recorded.contexts("shop.py", 7) == {"test_child"}
+
+
+def test_body_of_a_test(recorded: Project) -> None:
+    recorded.edit("test_shop.py", "shop.price(2) == 4", "shop.price(1) == 2")
+    assert recorded.affected() == {"test_price"}
+
+
+def test_header_in_a_test_file(recorded: Project) -> None:
+    recorded.edit("test_shop.py", "import sys", "import sys, os")
+    assert recorded.affected() == SHOP_TESTS
+
+
+def test_failed_test(project: Project) -> None:
+    project.edit("test_shop.py", "shop.price(2) == 4", "shop.price(2) == 5")
+    project.record(status=1)
+    assert project.affected() == {"test_price"}
+    assert project.ran(status=1) == {"test_price"}
+    project.edit("test_shop.py", "shop.price(2) == 5", "shop.price(2) == 4")
+    assert project.ran() == {"test_price"}
+    assert project.affected() == set()
+
+
+def test_conftest(recorded: Project) -> None:
+    recorded.edit("conftest.py", "return 1", "return 2 - 1")
+    assert recorded.affected() == SHOP_TESTS | STORE_TESTS
+
+
+def test_conftest_that_is_added_or_removed(project: Project) -> None:
+    (project.folder / "deep").mkdir()
+    (project.folder / "deep" / "test_deep.py").write_text("def test_deep():\n    pass\n")
+    project.record()
+    (project.folder / "deep" / "conftest.py").write_text("")
+    assert project.affected() == {"test_deep"}
+    assert project.ran() == {"test_deep"}
+    assert project.affected() == set()
+    (project.folder / "deep" / "conftest.py").unlink()
+    assert project.affected() == {"test_deep"}
+
+
+def test_configuration_file_that_appears(recorded: Project) -> None:
+    (recorded.folder / "pytest.ini").write_text("[pytest]\n")
+    assert recorded.affected() == SHOP_TESTS | STORE_TESTS
+
+
+def test_data_files(project: Project) -> None:
+    (project.folder / "data").mkdir()
+    (project.folder / "data" / "one.txt").write_text("1")
+    (project.folder / "pyproject.toml").write_text('[tool.hitlog]\ndata = ["data/*.txt"]\n')
+    project.record()
+    assert project.affected() == set()
+    (project.folder / "data" / "other.bin").write_text("1")
+    assert project.affected() == set()
+    (project.folder / "data" / "two.txt").write_text("2")
+    assert project.affected() == SHOP_TESTS | STORE_TESTS
+    assert project.ran() == SHOP_TESTS | STORE_TESTS
+    (project.folder / "data" / "one.txt").unlink()
+    assert project.affected() == SHOP_TESTS | STORE_TESTS
+
+
+def test_installed_package(recorded: Project) -> None:
+    """As after an upgrade: the recording knows another state of the installed packages."""
+    path = recorded.folder / "hitlog.db"
+    connection = sqlite3.connect(path)
+    (text,) = connection.execute("select value from hitlog_surroundings").fetchone()
+    surroundings = json.loads(text)
+    assert surroundings["installed"]
+    surroundings["installed"] = dict.fromkeys(surroundings["installed"], "0")
+    connection.execute("update hitlog_surroundings set value = ?", (json.dumps(surroundings),))
+    connection.commit()
+    connection.close()
+    assert recorded.affected() == SHOP_TESTS | STORE_TESTS
+    assert recorded.ran() == SHOP_TESTS | STORE_TESTS
+    assert recorded.affected() == set()
+
+
+def test_syntax_error(recorded: Project) -> None:
+    recorded.edit("shop.py", "return n - 1", "retrun n - 1")
+    assert recorded.affected() >= SHOP_TESTS
+    recorded.pytest("--hitlog-affected", status=2)
+    recorded.edit("shop.py", "retrun n - 1", "return n - 1")
+    assert recorded.affected() == set()
+
+
+def test_file_that_vanishes_or_is_renamed(recorded: Project) -> None:
+    (recorded.folder / "shop.py").rename(recorded.folder / "market.py")
+    assert recorded.affected() >= SHOP_TESTS
+    recorded.edit("test_shop.py", "import shop", "import market as shop")
+    assert recorded.ran() >= SHOP_TESTS
+    recorded.edit("market.py", "return n - 1", "return n - 2 + 1")
+    assert recorded.affected() == {"test_discount"}
+
+
+def test_renamed_test_file(recorded: Project) -> None:
+    (recorded.folder / "test_shop.py").rename(recorded.folder / "test_market.py")
+    assert recorded.ran() == SHOP_TESTS
+    tests = recorded.answer()["others"]
+    assert len(tests) == 8
+    assert "test_market.py::test_price" in tests
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_recording_stays_true(project: Project, workers: list[str]) -> None:
+    project.record(*workers)
+    assert project.contexts("shop.py", 10) == {"test_discount"}
+    project.edit("shop.py", "def price(n):", "# one\n# two\n\ndef price(n):")
+    project.edit("shop.py", "return n * RATE", "n = n * RATE\n    return n")
+    assert project.ran(*workers) == {"test_price", "test_child"}
+    assert project.affected() == set()
+    # Lines of tests that did not run again have moved with the file.
+    assert project.contexts("shop.py", 14) == {"test_discount"}
+    assert project.contexts("shop.py", 11) == {"test_price", "test_child"}
+    project.edit("shop.py", "return n - 1", "return n - 2 + 1")
+    assert project.ran(*workers) == {"test_discount"}
+    project.edit("store.py", "return 3", "return 2 + 1")
+    assert {"test_first", "test_third"} <= project.ran(*workers) <= STORE_TESTS
+    assert project.affected() == set()
+
+
+def test_branches_stay_true(project: Project) -> None:
+    project.edit("shop.py", "return n * RATE", "if n:\n        n += 0\n    return n * RATE")
+    project.record("--hitlog-branch")
+    project.edit("shop.py", "return n - 1", "n -= 1\n    return n")
+    assert project.ran("--hitlog-branch") == {"test_discount"}
+    connection = sqlite3.connect(project.folder / "hitlog.db")
+    sql = "select context from hitlog_arc where path = ? and from_line = 7 and to_line = 8"
+    rows = connection.execute(sql, (str(project.folder / "shop.py"),)).fetchall()
+    connection.close()
+    assert ("test_shop.py::test_price|run",) in rows
+
+
+def test_what_did_not_run_is_not_forgotten(recorded: Project) -> None:
+    recorded.edit("shop.py", "return n - 1", "return n - 2 + 1")
+    recorded.edit("store.py", "return 3", "return 2 + 1")
+    assert recorded.ran("test_shop.py") == {"test_discount"}
+    assert recorded.affected() == {"test_first", "test_third"}
+    assert recorded.ran("-k", "third") == {"test_third"}
+    assert recorded.affected() == {"test_first"}
+    assert recorded.ran() == {"test_first"}
+    assert recorded.affected() == set()
+
+
+def test_without_a_recording_all_tests_run(project: Project) -> None:
+    assert project.ran() == SHOP_TESTS | STORE_TESTS
+    assert project.affected() == set()
+
+
+def test_files_that_are_not_measured(project: Project) -> None:
+    (project.folder / "helper.py").write_text("VALUE = 1\n")
+    project.edit("test_store.py", "import store", "import store, helper")
+    project.record("--hitlog-source=shop")
+    project.edit("test_shop.py", "shop.price(2) == 4", "shop.price(1) == 2")
+    assert project.affected() == SHOP_TESTS
+    project.edit("helper.py", "1", "2")
+    assert project.affected() == SHOP_TESTS | STORE_TESTS
+
+
+def test_since_a_revision(recorded: Project) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=recorded.folder, check=True, timeout=60)
+
+    git("init", "-q")
+    git("add", "shop.py", "store.py")
+    git("commit", "-q", "-m", "one")
+    assert recorded.affected("--since", "HEAD") == set()
+    recorded.edit("shop.py", "return n - 1", "return n - 2")
+    assert recorded.affected("--since", "HEAD") == {"test_discount"}
+    git("commit", "-q", "-a", "-m", "two")
+    assert recorded.affected("--since", "HEAD") == set()
+    assert recorded.affected("--since", "HEAD~1") == {"test_discount"}
+    output = recorded.run("hitlog", "affected", "--since", "nosuch", status=2)
+    assert "git cannot compare with nosuch" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("shop.py", 4), ("shop.py", 7), ("shop.py", 10), ("shop.py", 13)]
+    + [("store.py", line) for line in (6, 9, 14, 15, 16, 20)],
+)
+def test_whatever_fails_is_affected(recorded: Project, name: str, line: int) -> None:
+    """The short form of `cargo xtask mutate`: a line raises, and the whole suite runs."""
+    lines = (recorded.folder / name).read_text().splitlines()
+    indent = lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
+    lines.insert(line - 1, f"{indent}raise RuntimeError")
+    (recorded.folder / name).write_text("\n".join(lines) + "\n")
+    affected = recorded.affected()
+    everything = SHOP_TESTS | STORE_TESTS
+    done = recorded.pytest("-p", "no:hitlog", status=ANY)
+    passed = {word.partition("::")[2] for word in done.split() if word.startswith("test_")}
+    passed = {test for test in passed if f"::{test} PASSED" in done}
+    assert everything - passed <= affected
+    assert (affected == set()) == (line == 13)
+
+
+def test_mistakes(project: Project) -> None:
+    output = project.run("hitlog", "affected", "--db", "nosuch.db", status=2)
+    assert output.startswith("hitlog: nosuch.db: no such file")
+    (project.folder / "hitlog.db").write_text("text")
+    assert "not a file of hitlog or coverage.py" in project.pytest("--hitlog-affected", status=4)
