@@ -39,10 +39,10 @@ Commands:
   compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
   bench     Measure speed: `bench append`, `peers`, `compaction`, `combine` (beside coverage combine) and
             `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they work
-  mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
   bench python
             Measure what recording costs two real suites and some small loops, beside coverage.py and
             slipcover; `bench python --short` only shows that it works
+  mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
   help      Print this
 
 Options of test, compare and bench python:
