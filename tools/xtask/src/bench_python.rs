@@ -115,16 +115,28 @@ impl Bench {
         for way in WAYS.into_iter().filter(|way| !self.absent.contains_key(way.name)) {
             columns.push((way, Measured::default()));
         }
+        let mut failed = BTreeMap::new();
         for _ in 0..self.rounds {
             for (way, measured) in &mut columns {
                 for (suite, folder) in &self.suites {
-                    measured.keep_minimum(self.measure_suite(suite, folder, way)?);
+                    match self.measure_suite(suite, folder, way) {
+                        Ok(seconds) => measured.keep_minimum(seconds),
+                        // It changes the program's code, and a suite may notice.
+                        Err(Failure(said)) if way.tool == Tool::Slipcover => {
+                            let reason = said.lines().next().unwrap_or_default().to_owned();
+                            failed.insert(format!("{} of {}", way.name, suite.title), reason);
+                        }
+                        Err(failure) => return Err(failure),
+                    }
                 }
                 measured.keep_minimum(self.measure_loops(way)?);
             }
         }
         print_table(&columns);
         for (name, reason) in &self.absent {
+            say(format!("not measured: {name}: {reason}"));
+        }
+        for (name, reason) in &failed {
             say(format!("not measured: {name}: {reason}"));
         }
         self.print_start()
