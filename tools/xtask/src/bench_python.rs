@@ -64,9 +64,11 @@ struct Measured {
 
 impl Measured {
     fn keep_minimum(&mut self, other: Measured) {
-        self.peak_kib = match self.peak_kib {
-            0 => other.peak_kib,
-            known => known.min(other.peak_kib),
+        // The small loops tell of no memory.
+        self.peak_kib = match (self.peak_kib, other.peak_kib) {
+            (known, 0) => known,
+            (0, found) => found,
+            (known, found) => known.min(found),
         };
         for (row, seconds) in other.seconds {
             let known = self.seconds.entry(row).or_insert(seconds);
@@ -247,16 +249,16 @@ fn parse(text: &str) -> Result<Measured> {
 fn print_table(columns: &[(Way, Measured)]) {
     let (_, base) = &columns[0];
     let rows: Vec<&String> = base.seconds.keys().collect();
-    let head: Vec<String> = rows.iter().map(|row| format!("{row:>13}")).collect();
-    say(format!("{:40}{}{:>13}", "", head.concat(), "memory, MiB"));
+    let head: Vec<String> = rows.iter().map(|row| format!("{row:>14}")).collect();
+    say(format!("{:40}{}{:>14}", "", head.concat(), "memory, MiB"));
     for (way, measured) in columns {
         let cells = rows.iter().map(|row| match measured.seconds.get(*row) {
-            Some(seconds) if way.tool == Tool::Nothing => format!("{seconds:>11.3} s"),
-            Some(seconds) => format!("{:>13.2}", seconds / base.seconds[*row]),
-            None => format!("{:>13}", "-"),
+            Some(seconds) if way.tool == Tool::Nothing => format!("{seconds:>12.3} s"),
+            Some(seconds) => format!("{:>14.2}", seconds / base.seconds[*row]),
+            None => format!("{:>14}", "-"),
         });
         let memory = (measured.peak_kib as f64 - base.peak_kib as f64) / 1024.0;
-        say(format!("{:40}{}{memory:>+13.1}", way.name, cells.collect::<String>()));
+        say(format!("{:40}{}{memory:>+14.1}", way.name, cells.collect::<String>()));
     }
 }
 
