@@ -221,3 +221,82 @@ fn what_cannot_be_merged_leaves_the_output_as_it_was() {
     names.sort();
     assert_eq!(names, ["good.db", "run", "text.db"], "no temporary file is left");
 }
+
+/// Makes it what coverage.py itself writes: without any table of hitlog's.
+fn without_own_tables(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let own = "select 'drop ' || type || ' ' || name from sqlite_master
+                where name like 'hitlog\\_%' escape '\\' and type in ('table', 'view') order by type desc";
+    for drop in rows(path, own) {
+        connection.execute_batch(&drop).unwrap();
+    }
+}
+
+#[test]
+fn a_file_of_coverage_py_is_merged_as_well() {
+    let folder = Folder::new();
+    let record = |name: &str, pid: u32, line: u32| {
+        let mut log = ProcessLog::new(pid);
+        log.line("t", "/a.py", line);
+        folder.compact(name, &[log], false)
+    };
+    let (ours, theirs) = (record("1.db", 1, 1), record("2.db", 2, 2));
+    without_own_tables(&theirs);
+    for order in [[&ours, &theirs], [&theirs, &ours]] {
+        let merged = folder.combine(&order.map(|path| joined(path)), Vec::new(), false);
+        assert_eq!(rows(&merged, LINES), ["/a.py:1 t", "/a.py:2 t"]);
+        assert_eq!(rows(&merged, "select log_id from hitlog_log").len(), 1);
+    }
+}
+
+#[test]
+fn of_several_ends_of_a_test_the_worst_counts() {
+    let folder = Folder::new();
+    let record = |name: &str, pid: u32, ends: &str| {
+        let path = folder.compact(name, &[ProcessLog::new(pid)], false);
+        let sql = format!("insert into hitlog_test values {ends}");
+        Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+        joined(&path)
+    };
+    let ends = [
+        record("1.db", 1, "('a', 'passed'), ('b', 'failed'), ('c', 'skipped'), ('d', 'passed')"),
+        record("2.db", 2, "('a', 'failed'), ('b', 'passed'), ('c', 'pending')"),
+    ];
+    let told = "select test || ' ' || outcome from hitlog_test order by 1";
+    for order in [[0, 1], [1, 0]] {
+        let merged = folder.combine(&order.map(|at| ends[at].clone()), Vec::new(), false);
+        assert_eq!(rows(&merged, told), ["a failed", "b failed", "c pending", "d passed"]);
+    }
+}
+
+#[test]
+fn a_source_is_remembered_only_if_all_ran_it() {
+    let folder = Folder::new();
+    let path = folder.at("a.py");
+    let seconds = |at: u64| std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+    let record = |name: &str, pid: u32, source: &str, at: u64| {
+        fs::write(&path, source).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(seconds(at)).unwrap();
+        let mut log = ProcessLog::new(pid);
+        log.line("t", path.to_str().unwrap(), 1);
+        let file = log.file(path.to_str().unwrap());
+        let (size, mtime_ns) = (source.len() as u64, at as i64 * 1_000_000_000);
+        log.push(Record::FileFacts { file, size, mtime_ns });
+        joined(&folder.compact(name, &[log], false))
+    };
+    let recordings = [
+        record("1.db", 1, "x = 1\n", 10),
+        record("2.db", 2, "x = 1\n", 20),
+        record("3.db", 3, "x = 2\n", 30),
+        record("4.db", 4, "x = 3\n", 30),
+    ];
+    let state = |order: &[usize]| {
+        let chosen: Vec<Recording> = order.iter().map(|at| recordings[*at].clone()).collect();
+        let told = "select state || ' ' || (source is null) from hitlog_source";
+        rows(&folder.combine(&chosen, Vec::new(), false), told)
+    };
+    assert_eq!(state(&[0, 1]), ["kept 0"], "the same text in another copy");
+    for others in [[1, 2], [2, 1], [2, 3]] {
+        assert_eq!(state(&others), ["changed 1"], "{others:?} ran different texts");
+    }
+}

@@ -18,7 +18,7 @@ Click a line and see its tests; click a test and see its lines; see which code n
 test runs, and how each process ended. The folder needs no server and no network,
 and can be copied anywhere. A report in it is replaced when the whole of the new
 one is written; a folder with anything else in it is refused. Sources are shown
-if they are as they were when they ran.
+as they were when they ran: from disk, or as the recording remembers them.
 
 Exit codes: 0 done; 2 not done.";
 

@@ -174,13 +174,8 @@ fn write_files_of_log(connection: &Connection, ids: &Ids, log_id: &str) -> Resul
 
 /// Writes what pytest told of the tests of these runs. Of a test that ran in several, the worst end counts.
 pub(super) fn write_tests(connection: &Connection, runs: &[Tests]) -> Result<()> {
-    let mut outcomes: BTreeMap<&str, &str> = BTreeMap::new();
-    for (test, outcome) in runs.iter().flat_map(|run| &run.outcomes) {
-        let known = outcomes.entry(test).or_insert(outcome);
-        if *known == "passed" || outcome == "failed" {
-            *known = outcome;
-        }
-    }
+    let ends = runs.iter().flat_map(|run| &run.outcomes);
+    let outcomes = worst_outcomes(ends.map(|(test, outcome)| (test.as_str(), outcome.as_str())));
     let mut statement = connection.prepare("insert into hitlog_test values (?,?)")?;
     for (test, outcome) in outcomes {
         statement.execute([test, outcome])?;
@@ -188,6 +183,27 @@ pub(super) fn write_tests(connection: &Connection, runs: &[Tests]) -> Result<()>
     let mut statement = connection.prepare("insert into hitlog_surroundings values (?)")?;
     let surroundings = runs.iter().map(|run| &run.surroundings).filter(|value| value.is_object());
     surroundings.map(ToString::to_string).try_for_each(|text| statement.execute([text]).map(|_| ()))
+}
+
+/// For each test the worst of its ends, in whatever order they come. What is none of pytest's good ends has
+/// to run again, so that none of these hides it.
+pub(super) fn worst_outcomes<'a>(
+    ends: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<&'a str, &'a str> {
+    let badness = |outcome: &str| match outcome {
+        "passed" => 0,
+        "skipped" | "xfailed" | "xpassed" => 1,
+        "failed" => 3,
+        _ => 2,
+    };
+    let mut worst: BTreeMap<&str, &str> = BTreeMap::new();
+    for (test, outcome) in ends {
+        let known = worst.entry(test).or_insert(outcome);
+        if (badness(outcome), outcome) > (badness(known), *known) {
+            *known = outcome;
+        }
+    }
+    worst
 }
 
 fn write_log(connection: &Connection, report: &LogReport) -> Result<()> {

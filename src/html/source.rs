@@ -17,7 +17,7 @@ pub(super) enum State {
     Same,
     /// The recording does not tell what the file was like.
     Unknown,
-    /// The file is another one than the one that ran: its text is not shown.
+    /// The file is another one than the one that ran, which is not remembered: its text is not shown.
     Changed,
     /// There is no text.
     Missing,
@@ -37,7 +37,7 @@ impl Source {
         let is_known = database.file_as_recorded(&file.file)?.is_some();
         let state = match source.text() {
             "" => State::Missing,
-            _ if source.is_changed() => State::Changed,
+            _ if source.is_changed() && !source.is_remembered() => State::Changed,
             text if text.len() > SOURCE_BYTES_MAX => State::Large,
             _ if is_known => State::Same,
             _ => State::Unknown,

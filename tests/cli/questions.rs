@@ -59,7 +59,11 @@ fn who_shows_the_line_its_tests_and_their_time() {
 
     fs::write(folder.path().join("cart.py"), "changed\n".repeat(9)).expect("writable");
     let changed = folder.hitlog(["who", "cart.py:3"]).stdout;
-    assert!(changed.starts_with("cart.py:3    changed   (the file changed since)\n"), "{changed}");
+    let remembered = "cart.py:3    for item in cart:   (the file changed since)\n";
+    assert!(changed.starts_with(remembered), "{changed}");
+    fs::remove_file(folder.path().join("cart.py")).expect("it is there");
+    let gone = folder.hitlog(["who", "cart.py:3"]).stdout;
+    assert!(gone.starts_with("cart.py:3    for item in cart:\n"), "{gone}");
 }
 
 #[test]

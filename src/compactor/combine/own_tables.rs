@@ -1,10 +1,12 @@
 //! Combines the tables that tell of logs, and of files as they were: all that are not made of hits.
 //!
 //! Rows of a log are taken from the recording in which it is longest, rows of a file from the one that saw
-//! its last change, and rows of neither from all, each once. Columns are taken by their names; a recording
-//! without one leaves it NULL.
+//! its last change, and rows of neither from all, each once. The source of a file is kept if all ran the same
+//! one; of several ends of a test the worst counts. Columns are taken by their names; a recording without one
+//! leaves it NULL.
 
 use super::names::{Names, labelled};
+use crate::compactor::logs::worst_outcomes;
 use crate::query::Database;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, params_from_iter};
@@ -38,6 +40,13 @@ impl Table {
         let rows = statement.query_map([], |row| (0..columns.len()).map(|at| row.get(at)).collect())?;
         let rows = rows.collect::<Result<_>>()?;
         Ok(Table { columns, rows })
+    }
+
+    /// The same, with the output's ids and labels.
+    fn translated(database: &Database, name: &str, names: &Names, position: usize) -> Result<Table> {
+        let mut table = Table::read(database, name)?;
+        table.translate(names, position);
+        Ok(table)
     }
 
     fn position(&self, column: &str) -> Option<usize> {
@@ -98,7 +107,11 @@ pub(super) fn write(output: &Connection, databases: &[Database], names: &Names) 
     for name in tables.iter().filter(|name| !OF_HITS.contains(&name.as_str())) {
         let columns = columns_of(output, name)?;
         let has = |column: &str| columns.iter().any(|name| name == column);
-        if has("log_id") {
+        if name == "hitlog_source" {
+            write_sources(output, databases, names)?;
+        } else if name == "hitlog_test" {
+            write_outcomes(output, databases, names)?;
+        } else if has("log_id") {
             write_of_logs(output, databases, names, name, &logs)?;
         } else if has("file_id") {
             write_of_files(output, databases, names, name, &files)?;
@@ -138,8 +151,7 @@ fn write_of_logs(
 ) -> Result<()> {
     let mut by_log: BTreeMap<String, (Vec<String>, Vec<Vec<Value>>)> = BTreeMap::new();
     for (position, database) in databases.iter().enumerate() {
-        let mut table = Table::read(database, name)?;
-        table.translate(names, position);
+        let table = Table::translated(database, name, names, position)?;
         for row in &table.rows {
             let log = table.text(row, "log_id");
             if winners.get(log) == Some(&position) {
@@ -156,8 +168,7 @@ fn write_of_logs(
 fn winners_of_files(databases: &[Database], names: &Names) -> Result<Winners<i64>> {
     let mut latest: HashMap<i64, (FileState, usize)> = HashMap::new();
     for (position, database) in databases.iter().enumerate() {
-        let mut table = Table::read(database, "hitlog_file")?;
-        table.translate(names, position);
+        let table = Table::translated(database, "hitlog_file", names, position)?;
         for row in &table.rows {
             let state = table.state(row);
             let known = latest.entry(table.number(row, "file_id")).or_insert((state, position));
@@ -179,8 +190,7 @@ fn write_of_files(
 ) -> Result<()> {
     let mut by_file: BTreeMap<i64, (FileState, Vec<String>, Vec<Value>)> = BTreeMap::new();
     for (position, database) in databases.iter().enumerate() {
-        let mut table = Table::read(database, name)?;
-        table.translate(names, position);
+        let table = Table::translated(database, name, names, position)?;
         for row in &table.rows {
             let (file, state) = (table.number(row, "file_id"), table.state(row));
             let is_latest = by_file.get(&file).is_none_or(|(known, ..)| state > *known);
@@ -193,12 +203,80 @@ fn write_of_files(
     rows.try_for_each(|(_, columns, row)| insert(output, name, columns, std::slice::from_ref(row)))
 }
 
+/// What one recording remembers of a file.
+struct Source {
+    sha256: String,
+    state: String,
+    columns: Vec<String>,
+    row: Vec<Value>,
+}
+
+/// For each file its source. One of which different versions ran is marked as changed, as the compactor does
+/// it: its lines may be those of either.
+fn write_sources(output: &Connection, databases: &[Database], names: &Names) -> Result<()> {
+    let mut states: HashMap<i64, Vec<FileState>> = HashMap::new();
+    let mut sources: BTreeMap<i64, Vec<Source>> = BTreeMap::new();
+    for (position, database) in databases.iter().enumerate() {
+        let files = Table::translated(database, "hitlog_file", names, position)?;
+        for row in &files.rows {
+            states.entry(files.number(row, "file_id")).or_default().push(files.state(row));
+        }
+        let mut table = Table::translated(database, "hitlog_source", names, position)?;
+        for row in std::mem::take(&mut table.rows) {
+            let text = |column| table.text(&row, column).to_owned();
+            let (sha256, state, columns) = (text("sha256"), text("state"), table.columns.clone());
+            let of_file = sources.entry(table.number(&row, "file_id")).or_default();
+            of_file.push(Source { sha256, state, columns, row });
+        }
+    }
+    for (file, of_file) in sources.iter().filter(|(file, _)| **file > 0) {
+        if is_one_version(states.get(file).map_or(&[], Vec::as_slice), of_file) {
+            let best = of_file.iter().max_by_key(|source| (&source.sha256, &source.state));
+            best.map_or(Ok(()), |best| {
+                insert(output, "hitlog_source", &best.columns, std::slice::from_ref(&best.row))
+            })?;
+        } else {
+            let sql = "insert into hitlog_source (file_id, state) values (?, 'changed')";
+            output.prepare_cached(sql)?.execute([file])?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether all ran the same text: by its hash, since copies of a tree differ in times; or as far as size and
+/// time tell.
+fn is_one_version(states: &[FileState], sources: &[Source]) -> bool {
+    let known: HashSet<&str> = sources
+        .iter()
+        .map(|source| source.sha256.as_str())
+        .filter(|sha256| !sha256.is_empty())
+        .collect();
+    let is_each_known =
+        sources.len() >= states.len() && sources.iter().all(|source| !source.sha256.is_empty());
+    let is_one_state = states.windows(2).all(|pair| pair[0] == pair[1]);
+    let is_changed = sources.iter().any(|source| source.state == "changed");
+    !is_changed && known.len() <= 1 && (is_each_known || is_one_state)
+}
+
+/// For each test its worst end.
+fn write_outcomes(output: &Connection, databases: &[Database], names: &Names) -> Result<()> {
+    let mut ends: Vec<(String, String)> = Vec::new();
+    for (position, database) in databases.iter().enumerate() {
+        let table = Table::translated(database, "hitlog_test", names, position)?;
+        let text = |row, column| table.text(row, column).to_owned();
+        ends.extend(table.rows.iter().map(|row| (text(row, "test"), text(row, "outcome"))));
+    }
+    let mut statement = output.prepare("insert into hitlog_test values (?,?)")?;
+    worst_outcomes(ends.iter().map(|(test, outcome)| (test.as_str(), outcome.as_str())))
+        .into_iter()
+        .try_for_each(|(test, outcome)| statement.execute([test, outcome]).map(|_| ()))
+}
+
 /// All rows, of equal ones the first.
 fn write_others(output: &Connection, databases: &[Database], names: &Names, name: &str) -> Result<()> {
     let mut seen = HashSet::new();
     for (position, database) in databases.iter().enumerate() {
-        let mut table = Table::read(database, name)?;
-        table.translate(names, position);
+        let mut table = Table::translated(database, name, names, position)?;
         table.rows.retain(|row| seen.insert(format!("{row:?}")));
         insert(output, name, &table.columns, &table.rows)?;
     }
@@ -211,8 +289,11 @@ fn columns_of(output: &Connection, table: &str) -> Result<Vec<String>> {
     output.prepare_cached(&sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Inserts what columns the output has, too.
+/// Inserts what columns the output has, too. A recording without the table, as one of coverage.py, has none.
 fn insert(output: &Connection, table: &str, columns: &[String], rows: &[Vec<Value>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let known = columns_of(output, table)?;
     let taken: Vec<usize> = (0..columns.len()).filter(|at| known.contains(&columns[*at])).collect();
     let names: Vec<&str> = taken.iter().map(|at| columns[*at].as_str()).collect();

@@ -4,11 +4,10 @@ use super::Error;
 use super::python::{MODULE, Shape};
 use super::surroundings::Surroundings;
 use crate::query::database::rows;
+use crate::query::source::remembered;
 use crate::query::{Database, File, Lines};
-use flate2::read::ZlibDecoder;
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// How the contexts of a test end, one for each of its phases.
@@ -177,13 +176,7 @@ impl Recording {
 
     /// The source of `file` as it was; `None` if it was not kept.
     pub(super) fn source(&self, file: &RecordedFile) -> Result<Option<Vec<u8>>, Error> {
-        let sql = "select source from hitlog_source where file_id = ? and source is not null";
-        let blob: Option<Vec<u8>> = self.asking(|connection| {
-            connection.prepare_cached(sql)?.query_row([file.id], |row| row.get(0)).optional()
-        })?;
-        let mut source = Vec::new();
-        let read = blob.map(|blob| ZlibDecoder::new(&blob[..]).read_to_end(&mut source));
-        Ok(read.is_some_and(|read| read.is_ok()).then_some(source))
+        remembered(&self.database, file.id).map_err(|source| Error::Recording { source })
     }
 
     /// The shape of `file` as it was; `None` if it was not kept or is not Python.
