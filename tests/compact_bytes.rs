@@ -1,11 +1,16 @@
 //! The same logs give the same bytes: in any order, with any number of threads, however little memory.
+//!
+//! `HITLOG_PERMUTATIONS` sets how many orders are tried.
 
 #[path = "common/process_log.rs"]
 mod process_log;
+#[path = "common/random.rs"]
+mod random;
 
 use hitlog::compactor::{Options, compact};
 use hitlog::format::{EndReason, NameSpace, Record};
 use process_log::{MONOTONIC_START_NS, ProcessLog};
+use random::{Random, figure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,11 +55,10 @@ fn the_same_logs_give_the_same_bytes() {
             (fs::read(&output).unwrap(), report.lines, report.arcs)
         };
         let expected = bytes(&paths, 1, 1 << 30);
-        for round in 0..20_usize {
-            paths.rotate_left(1 + round % 3);
-            let (left, right) = (round % 8, (round * 5 + 3) % 8);
-            paths.swap(left, right);
-            assert!(bytes(&paths, 1 + round % 8, 1 << 30) == expected, "round {round}");
+        let mut random = Random(random::seed());
+        for round in 0..figure("HITLOG_PERMUTATIONS", 20) as usize {
+            random.shuffle(&mut paths);
+            assert!(bytes(&paths, 1 + round % 16, 1 << 30) == expected, "round {round}");
         }
         for memory_bytes in [1, 1000, 10_000, 30_000] {
             assert!(bytes(&paths, 3, memory_bytes) == expected, "in parts of {memory_bytes} bytes");

@@ -1,9 +1,14 @@
 //! A compactor that is killed at any moment leaves the old output whole, or the new one.
+//!
+//! `HITLOG_COMPACT_KILLS` sets how often. Every system call is the matter of tests/compact_system_calls.rs.
 
 #[path = "common/process_log.rs"]
 mod process_log;
+#[path = "common/random.rs"]
+mod random;
 
 use process_log::ProcessLog;
+use random::{Random, figure};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,10 +42,11 @@ fn the_output_is_the_old_one_or_the_new_one() {
     let new = std::fs::read(&output).unwrap();
     assert!(old != new);
 
-    for round in 0..40_u32 {
+    let mut random = Random(random::seed());
+    for round in 0..figure("HITLOG_COMPACT_KILLS", 40) {
         std::fs::write(&output, &old).unwrap();
         let mut child = compactor(&run, &output).spawn().unwrap();
-        std::thread::sleep(whole * round / 40 + Duration::from_micros(u64::from(round * 37 % 500)));
+        std::thread::sleep(Duration::from_micros(random.below(whole.as_micros() as usize) as u64));
         let _ = child.kill();
         child.wait().unwrap();
         let found = std::fs::read(&output).unwrap();

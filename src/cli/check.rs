@@ -62,7 +62,7 @@ fn logs_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return match path.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(format!("{shown}: no such run directory or log. Runs are under .hitlog/."))
+                Err(crate::compactor::missing(path).to_string())
             }
             _ => Ok(vec![path.to_path_buf()]),
         };

@@ -135,8 +135,15 @@ fn write_json(answer: &impl serde::Serialize, out: &mut dyn Write) -> io::Result
 fn explain_usage(error: &clap::Error) -> u8 {
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help || !error.use_stderr() {
-        let _ = error.print();
-        return if is_help { NOT_DONE } else { DONE };
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        return match printed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                say(&Error::Stdout { source: error });
+                NOT_DONE
+            }
+            _ if is_help => NOT_DONE,
+            _ => DONE,
+        };
     }
     let text = error.render().to_string();
     say(&text.strip_prefix("error: ").unwrap_or(&text).trim_end());

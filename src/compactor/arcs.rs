@@ -3,7 +3,7 @@
 //! Chunks number arcs as they meet them. What they found is translated bit by bit into the dictionary's
 //! numbers, which depend on nothing but which arcs there are.
 
-use super::hits::Hits;
+use super::hits::{Hits, Indexed};
 use super::keys::{ARCS_OF_FILE_MAX, Block, FileArc, block_key};
 use rayon::prelude::*;
 
@@ -15,16 +15,30 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    /// The arcs that `parts` know; `None` if there are more of one file than can be numbered.
-    pub(super) fn new(parts: &[Hits]) -> Option<Dictionary> {
-        let known = parts.iter().flat_map(|part| &part.known);
-        let mut arcs: Vec<FileArc> = known.filter(|arc| arc.file != 0).copied().collect();
-        arcs.par_sort_unstable();
-        arcs.dedup();
-        arcs.shrink_to_fit();
-        let mut files = arcs.chunk_by(|left, right| left.file == right.file);
-        let fits = files.all(|arcs| arcs.len() <= ARCS_OF_FILE_MAX);
-        fits.then_some(Dictionary { arcs })
+    /// The arcs that `parts` know, and the number of each as each part met them; `None` if there are more of one
+    /// file than can be numbered.
+    pub(super) fn new(parts: &[Hits]) -> Option<(Dictionary, Vec<Vec<u32>>)> {
+        // Parts know mostly the same arcs: only what is left of them is sorted.
+        let mut all = Indexed::new();
+        let mut position = |arc: &FileArc| all.position(*arc) as u32;
+        let met = parts.iter().map(|part| part.known.iter().map(&mut position).collect());
+        let mut met: Vec<Vec<u32>> = met.collect();
+        let mut order: Vec<u32> = (0..all.items.len() as u32).collect();
+        order.par_sort_unstable_by_key(|position| all.items[*position as usize]);
+        let arcs: Vec<FileArc> = order.iter().map(|position| all.items[*position as usize]).collect();
+        let mut numbers = vec![0; arcs.len()];
+        let mut order = order.iter();
+        for of_file in arcs.chunk_by(|left, right| left.file == right.file) {
+            // File 0 is none: no block names its arcs.
+            if of_file.len() > ARCS_OF_FILE_MAX && of_file[0].file != 0 {
+                return None;
+            }
+            (0..).zip(order.by_ref().take(of_file.len())).for_each(|(number, position)| {
+                numbers[*position as usize] = number;
+            });
+        }
+        met.iter_mut().flatten().for_each(|position| *position = numbers[*position as usize]);
+        Some((Dictionary { arcs }, met))
     }
 
     /// The arcs of `file`, by number.
@@ -33,36 +47,23 @@ impl Dictionary {
         let length = self.arcs[start..].partition_point(|arc| arc.file == file);
         &self.arcs[start..start + length]
     }
+}
 
-    /// The arcs of `hits` in blocks of this dictionary's numbers, unsorted.
-    pub(super) fn renumbered(&self, hits: &Hits) -> Vec<Block> {
-        let numbers = self.numbers_of(&hits.known);
-        let mut renumbered = Vec::with_capacity(hits.arcs.len());
-        for block in &hits.arcs {
-            // What one block becomes stands at the end, mostly in very few blocks.
-            let first = renumbered.len();
-            for number in block.iter().map(|number| numbers[number as usize]) {
-                let key = block_key(block.pair(), number);
-                let found = renumbered[first..].iter().rposition(|block: &Block| block.key == key);
-                let at = found.map_or(renumbered.len(), |at| first + at);
-                if at == renumbered.len() {
-                    renumbered.push(Block::new(key));
-                }
-                renumbered[at].insert(number);
+/// `blocks` of arcs by their numbers in a part, as blocks of `numbers`, unsorted.
+pub(super) fn renumbered(blocks: &[Block], numbers: &[u32]) -> Vec<Block> {
+    let mut renumbered = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        // What one block becomes stands at the end, mostly in very few blocks.
+        let first = renumbered.len();
+        for number in block.iter().map(|number| numbers[number as usize]) {
+            let key = block_key(block.pair(), number);
+            let found = renumbered[first..].iter().rposition(|block: &Block| block.key == key);
+            let at = found.map_or(renumbered.len(), |at| first + at);
+            if at == renumbered.len() {
+                renumbered.push(Block::new(key));
             }
+            renumbered[at].insert(number);
         }
-        renumbered
     }
-
-    /// This dictionary's number for each of `known`.
-    fn numbers_of(&self, known: &[FileArc]) -> Vec<u32> {
-        let (mut file, mut arcs) = (0, &self.arcs[..0]);
-        let number = |arc: &FileArc| {
-            if arc.file != file {
-                (file, arcs) = (arc.file, self.of_file(arc.file));
-            }
-            arcs.binary_search(arc).map_or(0, |number| number as u32)
-        };
-        known.iter().map(number).collect()
-    }
+    renumbered
 }

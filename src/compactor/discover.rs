@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::format::FILE_EXTENSION;
+use crate::reader::not_regular;
 use crate::run_directory::{
     self, COMMAND_FILE, NOTES_FILE_PREFIX, PROCESS_FILE_PREFIX, RUN_FILE, RUNS_FOLDER, TESTS_FILE,
 };
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// What is read of a file that is no log, in bytes: the names of a hundred thousand tests fit.
@@ -108,7 +109,7 @@ fn missing(input: &Path, source: io::Error) -> Error {
 }
 
 /// The newest run beside `input`, if that is a place for runs, or else under the current directory.
-fn newest_near(input: &Path) -> Option<PathBuf> {
+pub(super) fn newest_near(input: &Path) -> Option<PathBuf> {
     let is_runs_folder = |folder: &&Path| folder.file_name().is_some_and(|name| name == RUNS_FOLDER);
     let near = input.ancestors().find(is_runs_folder).and_then(Path::parent);
     let near = near.and_then(run_directory::newest);
@@ -128,7 +129,7 @@ fn list(folder: &Path, real: &Path, found: &mut Inputs) -> Result<(), Error> {
         }
         is_run = true;
         let given = folder.join(&name);
-        match what_else(entry.file_type().map_err(refuse)?) {
+        match not_regular(entry.file_type().map_err(refuse)?) {
             Some(kind) => found.notes.push(format!("{}: {kind}, passed over", given.display())),
             None => found.logs.push(LogPath { given, real: entry.path(), is_named: false }),
         }
@@ -136,18 +137,6 @@ fn list(folder: &Path, real: &Path, found: &mut Inputs) -> Result<(), Error> {
     match is_run {
         true => Ok(()),
         false => Err(Error::NotARun { path: folder.to_path_buf(), newest: newest_near(folder) }),
-    }
-}
-
-/// What a directory's entry is if not a file, with its article.
-fn what_else(kind: fs::FileType) -> Option<&'static str> {
-    match kind {
-        kind if kind.is_file() => None,
-        kind if kind.is_dir() => Some("a directory"),
-        kind if kind.is_symlink() => Some("a symbolic link"),
-        kind if kind.is_fifo() => Some("a FIFO"),
-        kind if kind.is_socket() => Some("a socket"),
-        _ => Some("a device"),
     }
 }
 

@@ -6,7 +6,7 @@
 //! * [`Hits`]: what is left of them, with the output's ids once they were translated.
 //! * [`United`]: all of them, sorted.
 
-use super::arcs::Dictionary;
+use super::arcs::{self, Dictionary};
 use super::keys::{Block, Ends, FileArc, Pair, block_key};
 use rayon::prelude::*;
 use std::hash::{BuildHasher as _, RandomState};
@@ -46,7 +46,7 @@ const UNUSED: u32 = u32::MAX;
 const INDEX_SIZE_MIN: usize = 64;
 
 /// What an [`Indexed`] list holds.
-trait Item: PartialEq + Copy {
+pub(super) trait Item: PartialEq + Copy {
     fn hashed(&self) -> u64;
 }
 
@@ -58,16 +58,29 @@ impl Item for FileArc {
 }
 
 /// A list of different items, and where each of them is.
-struct Indexed<T> {
+pub(super) struct Indexed<T> {
     /// Positions in `items`, by the hash of what is there.
     index: Vec<u32>,
     /// Makes collisions a matter of chance, whatever ids a log uses.
     seed: u64,
-    items: Vec<T>,
+    pub(super) items: Vec<T>,
+}
+
+impl<T: Item> Indexed<T> {
+    /// The position of `item`, which is added if it is not there.
+    pub(super) fn position(&mut self, item: T) -> usize {
+        if self.is_full() {
+            self.grow(&Budget::unlimited(), Item::hashed);
+        }
+        match self.find(item.hashed(), |known| *known == item) {
+            Ok(position) => position,
+            Err(at) => self.push(at, item),
+        }
+    }
 }
 
 impl<T> Indexed<T> {
-    fn new() -> Indexed<T> {
+    pub(super) fn new() -> Indexed<T> {
         let seed = RandomState::new().hash_one(0);
         Indexed { index: vec![UNUSED; INDEX_SIZE_MIN], seed, items: Vec::new() }
     }
@@ -264,7 +277,7 @@ impl Hits {
                 pair.is_some()
             });
         }
-        // File 0 is none: the blocks that would name these arcs are gone.
+        // File 0 is none: the blocks that name these arcs are gone.
         self.known.iter_mut().for_each(|arc| arc.file = file(arc.file).unwrap_or(0));
     }
 }
@@ -283,9 +296,10 @@ impl United {
     /// Everything that `parts` hold; `None` if it does not fit the budget, or has more arcs of one file
     /// than can be numbered. The parts are freed as they are taken over.
     pub(super) fn new(parts: Vec<Hits>, budget: &Budget) -> Option<United> {
-        let dictionary = Dictionary::new(&parts)?;
-        let renumbered = parts.into_par_iter().map(|part| {
-            let blocks = if budget.is_exceeded() { Vec::new() } else { dictionary.renumbered(&part) };
+        let (dictionary, numbers) = Dictionary::new(&parts)?;
+        let renumbered = parts.into_par_iter().zip(numbers).map(|(part, numbers)| {
+            let blocks =
+                if budget.is_exceeded() { Vec::new() } else { arcs::renumbered(&part.arcs, &numbers) };
             budget.take(blocks.len().saturating_sub(part.arcs.len()) * size_of::<Block>());
             (part.lines, blocks)
         });
@@ -418,6 +432,5 @@ mod tests {
         let hits = United::new(vec![hits], &budget).unwrap();
         assert_eq!(numbers_of(&hits.lines), [(9, 1, 5)]);
         assert_eq!(arcs_of(&hits), [(9, 1, 5, 6)]);
-        assert!(hits.dictionary.of_file(0).is_empty());
     }
 }

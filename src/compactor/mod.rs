@@ -183,6 +183,12 @@ fn unsynced(output: &Path, error: &std::io::Error) -> String {
     )
 }
 
+/// What to say of an input that is not there.
+#[cfg(feature = "cli")]
+pub(crate) fn missing(path: &Path) -> Error {
+    Error::Missing { path: path.to_path_buf(), newest: discover::newest_near(path) }
+}
+
 /// Finds out whether an output can be written at `path`, before a long run and not after it. Nothing is
 /// left there.
 ///

@@ -8,7 +8,7 @@
 //!
 //! A page that is opened from the file system may load scripts, but not read files. So the data are
 //! scripts, each of which hands one value to the page: an index that is always loaded, and one script
-//! for each file, for each [`tests::CHUNK_TESTS`] tests and for the processes, loaded when somebody asks.
+//! for each file, for each 128 tests and for the processes, loaded when somebody asks.
 //! What is in them is only ever shown as text. The page itself is in `assets/` and is the same for all data.
 //!
 //! One file of the recording is held in memory at a time, and for each (test, file) a few numbers.

@@ -298,3 +298,22 @@ impl Digest {
         Contents::of(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::IdSet;
+
+    #[test]
+    fn a_merged_set_has_the_ids_of_both_whichever_is_longer() {
+        let set = |ids: &[u32]| {
+            let mut set = IdSet::default();
+            ids.iter().for_each(|id| set.insert(*id));
+            set
+        };
+        for (ours, theirs) in [(&[1][..], &[2, 1000][..]), (&[2, 1000], &[1]), (&[], &[1, 2, 1000])] {
+            let mut merged = set(ours);
+            merged.merge(&set(theirs));
+            assert_eq!(merged.iter().collect::<Vec<_>>(), [1, 2, 1000]);
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub use contents::{Contents, End, OpenContext, Sample, Span, State, Unnamed};
 pub use digest::{DamagedSlot, Digest, FileFacts, ForeignSlot};
 pub use names::Names;
 pub use open::LogReader;
+#[cfg(feature = "compactor")]
+pub(crate) use open::not_regular;
 pub use scan::SlotCounts;
 pub use text::escaped;
 

@@ -179,7 +179,8 @@ fn open_error(path: &Path, source: std::io::Error) -> Error {
     Error::Open { path: path.to_path_buf(), source }
 }
 
-fn not_regular(kind: FileType) -> Option<&'static str> {
+/// What a file is if not a regular one, with its article.
+pub(crate) fn not_regular(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_file() => None,
         kind if kind.is_dir() => Some("a directory"),

@@ -140,6 +140,12 @@ fn the_time_line_shows_how_each_process_ended() {
             const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
             return new Set(new Uint32Array(data.buffer)).size; })()";
         assert!(browser.value(colours).as_u64() > Some(5), "it is drawn");
+        let test_is_drawn = "(() => { const canvas = document.querySelector('.tracks');
+            const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+            context.drawImage(canvas, canvas.width * 0.2, 41, 1, 1, 0, 0, 1, 1);
+            const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+            return ['span', 'span-other'].some((name) => hitlog.colour(name) === `rgb(${r}, ${g}, ${b})`); })()";
+        assert_eq!(browser.value(test_is_drawn), true);
         let snapshot = "document.querySelector('.tracks').toDataURL()";
         let whole = browser.value(snapshot);
         browser.press("+");

@@ -225,6 +225,7 @@ fn a_missing_input_is_named_with_the_newest_run() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     let sentence = "hitlog: nosuch: no such run directory or log. Runs are under .hitlog/";
     assert_eq!(ended.stderr, format!("{sentence} (newest: {newest}).\n"));
+    assert_eq!(folder.hitlog(["check", "nosuch"]).stderr, ended.stderr);
 }
 
 #[test]
@@ -283,4 +284,15 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{:?}", output.status.signal());
     assert_eq!(output.stderr, b"");
+}
+
+#[test]
+fn help_that_cannot_be_written_is_not_done() {
+    let folder = Folder::new();
+    for argument in ["--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = Ended::from(folder.command([argument]).stdout(full).output().unwrap());
+        assert_eq!(ended.code, Some(2), "{argument}: {ended:?}");
+        assert!(ended.stderr.contains("stdout cannot be written"), "{argument}: {ended:?}");
+    }
 }

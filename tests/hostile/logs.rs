@@ -8,8 +8,8 @@ use hitlog::format::{
     place, seal, slot_bytes,
 };
 use hitlog::limits::{
-    CONTEXT_EVENTS_KEPT_MAX, LINE_MAX, NAME_BYTES_MAX, NAME_CHUNKS_KEPT_MAX, NAME_ID_MAX,
-    SAMPLES_KEPT_MAX,
+    CONTEXT_EVENTS_KEPT_MAX, FILES_KEPT_MAX, LINE_MAX, NAME_BYTES_MAX, NAME_CHUNKS_KEPT_MAX,
+    NAME_ID_MAX, SAMPLES_KEPT_MAX,
 };
 
 /// What a log does to be hostile, how its bytes come to be, and what the report must say of it.
@@ -367,6 +367,17 @@ const ENDS: &[Hostile] = &[
                 let name = log.name(NameSpace::Sample, "x") as u16;
                 for _ in 0..SAMPLES_KEPT_MAX + 9 {
                     log.push(Record::Sample { name, context: 0, time_ns: u64::MAX, value: u64::MAX });
+                }
+            })
+        },
+        "more names, contexts, samples or files than are kept",
+    ),
+    (
+        "the facts of more files than are kept",
+        || {
+            log(|log| {
+                for file in 1..FILES_KEPT_MAX as u32 + 9 {
+                    log.push(Record::FileFacts { file, size: 1, mtime_ns: 1 });
                 }
             })
         },

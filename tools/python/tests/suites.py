@@ -85,8 +85,9 @@ class Suite:
             connection.close()
 
     def hits(self) -> set[tuple[object, ...]]:
-        """All that was recorded: paths, lines, and contexts."""
-        return set(self.query("select path, line, context from hitlog_line"))
+        """All that was recorded: paths below the folder, lines, and contexts."""
+        rows = self.query("select path, line, context from hitlog_line")
+        return {(str(row[0]).replace(f"{self.folder}/", ""), *row[1:]) for row in rows}
 
     def contexts(self, name: str, line: int) -> set[str]:
         """The contexts in which a line ran."""

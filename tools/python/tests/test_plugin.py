@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -219,9 +220,10 @@ def test_a_worker_that_ends_early_loses_nothing(suite: Suite, end: str, state: s
     if state == "cut":
         last = suite.query("select last_context from hitlog_log where state = 'cut'")
         assert last == [("test_it.py::test_killed|run",)]
-        assert "test_it.py::test_killed" in output
+        name = "SIG" + end.rpartition("SIG")[2].rstrip(")")
+        assert f"1 cut short (gw0, {name}, in test_it.py::test_killed)" in output
     else:
-        assert (3,) in suite.query("select exit_code from hitlog_log")
+        assert ("gw0", 3) in suite.query("select name, exit_code from hitlog_log")
 
 
 def test_a_killed_run_can_be_compacted_later(suite: Suite) -> None:
@@ -279,3 +281,130 @@ def test_kinds_of_tests(suite: Suite) -> None:
     }
     # unittest's own fixtures run as part of the test.
     assert suite.contexts("helpers.py", 6) == {"test_it.py::Case::test_unit|run"}
+
+
+@pytest.mark.parametrize("where", [".coveragerc", "pyproject.toml"])
+def test_a_static_context_in_the_configuration(suite: Suite, where: str) -> None:
+    texts = {
+        ".coveragerc": "[run]\ncontext = night-${JOB}\n",
+        "pyproject.toml": "[tool.hitlog]\ncontext = 'night-$JOB'\n",
+    }
+    (suite.folder / where).write_text(texts[where])
+    suite.pytest("--hitlog", "-n", "2", JOB="7")
+    assert suite.contexts("test_it.py", 24) == {"night-7|test_it.py::test_last|run"}
+    assert suite.contexts("test_it.py", 2) == {"night-7"}
+    assert suite.contexts("helpers.py", 3) > {"night-7|test_it.py::test_child|run"}
+    if where == ".coveragerc":
+        suite.pytest("--cov=.", "--cov-context=test", "-p", "no:xdist", JOB="7")
+        theirs = set(suite.query("select context from context", ".coverage"))
+        assert theirs == set(suite.query("select distinct context from hitlog_line"))
+
+
+def test_empty_modules_are_listed_as_coverage_lists_them(suite: Suite) -> None:
+    package = suite.folder / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "comment.py").write_text("# nothing\n")
+    (package / "never.py").write_text("x = 1\n")
+    suite.write(test_it="import package.comment\ndef test_it(): pass\n")
+    suite.pytest("--hitlog")
+    suite.pytest("--cov")
+    ours = set(suite.query("select path from file"))
+    theirs = set(suite.query("select path from file", ".coverage"))
+    assert ours == theirs
+    assert len(ours) == 3
+
+
+def test_a_note_of_a_child_is_in_the_summary(suite: Suite) -> None:
+    take = "import sys, helpers\nhelpers.helper(1)\n"
+    if sys.version_info >= (3, 12):
+        take += "for tool in range(6): sys.monitoring.free_tool_id(tool)\n"
+    else:
+        take += "sys.settrace(lambda *arguments: None)\n"
+    take += (
+        "import hitlog\nwith hitlog.context('own'):\n    helpers.at_setup()\nhelpers.at_teardown()\n"
+    )
+    suite.write(child=take)
+    suite.write(
+        test_it="import subprocess, sys\n"
+        "def test_child(): subprocess.run([sys.executable, 'child.py'], check=True)\n"
+    )
+    output = suite.pytest("--hitlog")
+    assert re.search(r"^note: pid \d+: ", output, re.MULTILINE), output
+
+
+END_EARLY = """
+import os, signal, helpers, pytest
+def test_first(): helpers.at_setup()
+def test_middle():
+    helpers.helper(1)
+    {end}
+def test_never(): helpers.at_teardown()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "arguments", "status"),
+    [
+        ("raise KeyboardInterrupt", [], 2),
+        ("os.kill(os.getpid(), signal.SIGINT); signal.pause()", [], 2),
+        ("assert 0", ["-x"], 1),
+        ("assert 0", ["--exitfirst", "-n", "1"], 2),
+        ("pytest.exit('enough', 7)", [], 7),
+        ("pytest.exit('enough', 0)", [], 0),
+    ],
+)
+def test_a_session_that_ends_early(suite: Suite, end: str, arguments: list[str], status: int) -> None:
+    suite.write(test_it=END_EARLY.format(end=end))
+    output = suite.pytest("--hitlog", *arguments, status=status)
+    assert output.count("= hitlog =") == 1
+    assert suite.contexts("helpers.py", 3) == {"test_it.py::test_middle|run"}
+    assert suite.contexts("helpers.py", 6) == {"test_it.py::test_first|run"}
+
+
+def test_an_internal_error_has_a_summary(suite: Suite) -> None:
+    suite.write(conftest="def pytest_runtest_logfinish(nodeid):\n    assert 'last' not in nodeid\n")
+    output = suite.pytest("--hitlog", status=3)
+    assert "INTERNALERROR" in output
+    assert output.count("= hitlog =") == 1
+    assert suite.contexts("test_it.py", 24) == {"test_it.py::test_last|run"}
+
+
+def test_errors_of_collection_are_a_result(suite: Suite) -> None:
+    suite.write(test_it="import helpers\nhelpers.helper(1)\nraise ValueError\n")
+    for number in ([], ["-n", "1"]):
+        suite.pytest("--hitlog", *number, status=1 if number else 2)
+        assert suite.contexts("helpers.py", 3) == {""}
+        (suite.folder / "hitlog.db").unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_told"),
+    [(["-q"], True), (["-qq"], False), (["-p", "no:terminal"], False), (["-v"], True)],
+)
+def test_how_much_is_said(suite: Suite, arguments: list[str], is_told: bool) -> None:
+    output = suite.pytest("--hitlog", *arguments)
+    assert ("= hitlog =" in output) == is_told
+    assert_contexts(suite)
+
+
+def test_what_is_wrong_is_said_even_quietly(suite: Suite) -> None:
+    suite.write(test_it=KILLER.format(end="os.kill(os.getpid(), signal.SIGKILL)"))
+    assert "1 cut short" in suite.pytest("--hitlog", "-qq", "-n", "1", status=1)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("nosuch/hitlog.db", "nosuch"), (".", "directory"), ("helpers.py", "not a file of hitlog")],
+)
+def test_a_wrong_output_ends_it_before_the_tests(suite: Suite, output: str, said: str) -> None:
+    text = suite.pytest("--hitlog", "--hitlog-output", output, status=4)
+    assert "--hitlog-output: " in text
+    assert said in text
+    assert "passed" not in text
+    assert (suite.folder / "helpers.py").read_text().startswith("\ndef helper")
+
+
+def test_a_setting_that_there_is_not_is_told(suite: Suite) -> None:
+    (suite.folder / "pyproject.toml").write_text("[tool.hitlog]\nsources = ['.']\n")
+    assert "sources is no setting of [tool.hitlog]" in suite.pytest("--hitlog")

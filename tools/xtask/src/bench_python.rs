@@ -64,9 +64,11 @@ struct Measured {
 
 impl Measured {
     fn keep_minimum(&mut self, other: Measured) {
-        self.peak_kib = match self.peak_kib {
-            0 => other.peak_kib,
-            known => known.min(other.peak_kib),
+        // The small loops tell of no memory.
+        self.peak_kib = match (self.peak_kib, other.peak_kib) {
+            (known, 0) => known,
+            (0, found) => found,
+            (known, found) => known.min(found),
         };
         for (row, seconds) in other.seconds {
             let known = self.seconds.entry(row).or_insert(seconds);
@@ -115,16 +117,28 @@ impl Bench {
         for way in WAYS.into_iter().filter(|way| !self.absent.contains_key(way.name)) {
             columns.push((way, Measured::default()));
         }
+        let mut failed = BTreeMap::new();
         for _ in 0..self.rounds {
             for (way, measured) in &mut columns {
                 for (suite, folder) in &self.suites {
-                    measured.keep_minimum(self.measure_suite(suite, folder, way)?);
+                    match self.measure_suite(suite, folder, way) {
+                        Ok(seconds) => measured.keep_minimum(seconds),
+                        // It changes the program's code, and a suite may notice.
+                        Err(Failure(said)) if way.tool == Tool::Slipcover => {
+                            let reason = said.lines().next().unwrap_or_default().to_owned();
+                            failed.insert(format!("{} of {}", way.name, suite.title), reason);
+                        }
+                        Err(failure) => return Err(failure),
+                    }
                 }
                 measured.keep_minimum(self.measure_loops(way)?);
             }
         }
         print_table(&columns);
         for (name, reason) in &self.absent {
+            say(format!("not measured: {name}: {reason}"));
+        }
+        for (name, reason) in &failed {
             say(format!("not measured: {name}: {reason}"));
         }
         self.print_start()
@@ -235,16 +249,16 @@ fn parse(text: &str) -> Result<Measured> {
 fn print_table(columns: &[(Way, Measured)]) {
     let (_, base) = &columns[0];
     let rows: Vec<&String> = base.seconds.keys().collect();
-    let head: Vec<String> = rows.iter().map(|row| format!("{row:>13}")).collect();
-    say(format!("{:40}{}{:>13}", "", head.concat(), "memory, MiB"));
+    let head: Vec<String> = rows.iter().map(|row| format!("{row:>14}")).collect();
+    say(format!("{:40}{}{:>14}", "", head.concat(), "memory, MiB"));
     for (way, measured) in columns {
         let cells = rows.iter().map(|row| match measured.seconds.get(*row) {
-            Some(seconds) if way.tool == Tool::Nothing => format!("{seconds:>11.3} s"),
-            Some(seconds) => format!("{:>13.2}", seconds / base.seconds[*row]),
-            None => format!("{:>13}", "-"),
+            Some(seconds) if way.tool == Tool::Nothing => format!("{seconds:>12.3} s"),
+            Some(seconds) => format!("{:>14.2}", seconds / base.seconds[*row]),
+            None => format!("{:>14}", "-"),
         });
         let memory = (measured.peak_kib as f64 - base.peak_kib as f64) / 1024.0;
-        say(format!("{:40}{}{memory:>+13.1}", way.name, cells.collect::<String>()));
+        say(format!("{:40}{}{memory:>+14.1}", way.name, cells.collect::<String>()));
     }
 }
 

@@ -4,14 +4,18 @@
 //! themselves under `target/xtask`.
 
 mod bench_python;
+mod combine;
 mod compare;
 mod demo;
+mod dependencies;
+mod growth;
 mod mutate;
 mod promises;
 mod pythons;
 mod shell;
 mod signals;
 mod soak;
+mod speed;
 mod suite;
 mod test;
 mod venv;
@@ -33,10 +37,12 @@ Commands:
   soak      Kills, power losses, forks, damaged logs and hostile ones at the figures of the failure model,
             again and again with other seeds
   compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
-  mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
+  bench     Measure speed: `bench append`, `peers`, `compaction`, `combine` (beside coverage combine) and
+            `growth` (draws docs/growth.svg), or all of them, in one table; with --short only that they work
   bench python
             Measure what recording costs two real suites and some small loops, beside coverage.py and
             slipcover; `bench python --short` only shows that it works
+  mutate    Change lines of jinja2 and click, and check that every test that then fails is called affected
   help      Print this
 
 Options of test, compare and bench python:
@@ -88,8 +94,12 @@ fn dispatch(args: &[&str]) -> Result {
         ("test", options) => test::run_all(&pythons::choose(options)?),
         ("promises", []) => promises::run_all(),
         ("soak", options) => soak::run_all(options),
+        ("bench", []) => speed::run_all(false),
+        ("bench", ["--short"]) => speed::run_all(true),
         ("bench", ["python", "--short"]) => bench_python::run_all(&[pythons::usual()?], true),
         ("bench", ["python", options @ ..]) => bench_python::run_all(&pythons::choose(options)?, false),
+        ("bench", [part]) => speed::run_part(part, false),
+        ("bench", [part, "--short"]) => speed::run_part(part, true),
         ("compare", options) => compare::run_all(&pythons::choose(options)?),
         _ => Err(Failure(format!("`{}` is not a command; see `cargo xtask --help`.", args.join(" ")))),
     }

@@ -35,6 +35,12 @@ const CASES: &[Case] = &[
         "HITLOG_FAULTS",
         10_000,
     ),
+    case("compact_killed", "the_output_is_the_old_one_or_the_new_one", "HITLOG_COMPACT_KILLS", 200),
+    case("compact_bytes", "the_same_logs_give_the_same_bytes", "HITLOG_PERMUTATIONS", 200),
+    case("concurrency", "what_living_writers_recorded_is_there_and_stays_there", "HITLOG_ROUNDS", 20),
+    case("concurrency", "two_compactors_at_once_leave_one_whole_output_each", "HITLOG_STARTS", 100),
+    case("fuzz_regressions", "what_is_written_is_read", "HITLOG_CASES", 100_000),
+    case("fuzz_regressions", "write_faults_lose_nothing_that_is_not_counted", "HITLOG_CASES", 10_000),
     case("differential", "two_readers_print_the_same", "HITLOG_DIFFERENTIAL_LOGS", 20_000),
 ];
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::pythons::{self, Python};
 use crate::shell::{Failure, Result, announce, cargo, root, run, say, script, timed, watch};
 use crate::venv::Venv;
-use crate::{compare, demo};
+use crate::{compare, demo, dependencies};
 
 /// The features under which the library must be clean beside all of them.
 const FEATURE_SETS: [&str; 4] = ["recorder", "reader", "compactor", "query"];
@@ -86,6 +86,7 @@ impl Session {
             let mut doc = cargo();
             run(doc.args(["doc", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
         });
+        self.stage("dependencies", |_| dependencies::check());
         self.stage("ruff and mypy", |_| lint_python(python));
     }
 

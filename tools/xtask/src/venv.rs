@@ -35,6 +35,13 @@ impl Venv {
         Ok(venv)
     }
 
+    /// The environment for `python` with what its suites need, without hitlog.
+    pub fn with_coverage(python: &Python) -> Result<Venv> {
+        let venv = Venv::create(python, "venv")?;
+        venv.install(&REQUIREMENTS)?;
+        Ok(venv)
+    }
+
     /// The environment with the tools that check the form of Python code.
     pub fn with_linters(python: &Python) -> Result<Venv> {
         let venv = Venv::create(python, "lint")?;

@@ -113,7 +113,7 @@ class Reports:
         cannot be known, sets :attr:`has_failed`.
         """
         from coverage import Coverage
-        from coverage.exceptions import CoverageException
+        from coverage.exceptions import ConfigError, CoverageException
 
         try:
             # Warnings that are errors for the tests are none here.
@@ -123,7 +123,7 @@ class Reports:
                 coverage.load()
                 totals = [_make(coverage, report, write) for report in self._wanted]
                 self._check(coverage, totals, write)
-        except (CoverageException, OSError) as error:
+        except (ConfigError, CoverageException, OSError) as error:
             write(f"a report could not be made: {error}\n")
             self.has_failed = self.has_failed or self._fail_under is not None
 

@@ -148,20 +148,28 @@ class Contexts:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """Begin the context of the fixtures of a test."""
-        _contexts.switch(f"{item.nodeid}|setup")
+        _contexts.switch(f"{_node_id(item)}|setup")
         yield
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Begin the context of the test itself."""
-        _contexts.switch(f"{item.nodeid}|run")
+        _contexts.switch(f"{_node_id(item)}|run")
         yield
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
         """Begin the context of what the fixtures do at their end."""
-        _contexts.switch(f"{item.nodeid}|teardown")
+        _contexts.switch(f"{_node_id(item)}|teardown")
         yield
+
+
+def _node_id(item: pytest.Item) -> str:
+    """Return the id by which pytest finds a test: without the group that pytest-xdist adds."""
+    if item.nodeid.endswith(item.name):
+        return item.nodeid
+    name, group, _ = item.nodeid.rpartition(f"{item.name}@")
+    return name + item.name if group else item.nodeid
 
 
 class Summary:
