@@ -75,6 +75,8 @@ pub struct AffectedTest {
 /// Which tests must run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
+    /// pytest's root folder in the recording: names of tests begin there, and its files were compared.
+    pub root: Option<PathBuf>,
     /// The files that are not as they were.
     pub changed: Vec<ChangedFile>,
     /// The tests of the recording that must run, fastest first.
@@ -139,7 +141,7 @@ pub fn affected(options: &Options) -> Result<Answer, Error> {
         None => Origin::Remembered,
     };
     let root = recording.surroundings.last().map(|found| found.request.root.clone());
-    let mut selection = Selection::new(&recording, root.unwrap_or(here));
+    let mut selection = Selection::new(&recording, root.clone().unwrap_or(here));
     selection.add_unfinished();
     let mut changed = changed_files(&recording, &origin)?;
     for (place, fate) in &changed {
@@ -151,7 +153,8 @@ pub fn affected(options: &Options) -> Result<Answer, Error> {
     let changed = changed.into_iter().map(|(place, fate)| told(&recording.files[place].path, fate));
     let noted = notes.into_iter().map(|(path, note)| told(&path, Fate::Other(note)));
     let new_test_files = selection.new_test_files();
-    Ok(answer(&recording, selection, changed.chain(noted).collect(), new_test_files))
+    let changed = changed.chain(noted).collect();
+    Ok(Answer { root, ..answer(&recording, selection, changed, new_test_files) })
 }
 
 /// The files of the recording that are not as they were, by their places, and what became of them.

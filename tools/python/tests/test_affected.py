@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -329,6 +330,15 @@ def test_syntax_error(recorded: Project) -> None:
     recorded.pytest("--hitlog-affected", status=2)
     recorded.edit("shop.py", "retrun n - 1", "return n - 1")
     assert recorded.affected() == set()
+
+
+def test_recording_of_another_folder(recorded: Project) -> None:
+    """A tree copied with its recording: the files that were compared are not those that would run."""
+    copy = Project(recorded.folder.parent / "copy")
+    shutil.copytree(recorded.folder, copy.folder)
+    copy.edit("shop.py", "n - 1", "n - 2")
+    assert copy.ran(status=1) == SHOP_TESTS | STORE_TESTS
+    assert recorded.ran(status=ANY) == set()
 
 
 def test_file_that_vanishes_or_is_renamed(recorded: Project) -> None:

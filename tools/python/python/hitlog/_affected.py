@@ -41,6 +41,8 @@ _ANSWER, _FILES, _COLLECTED = "hitlog_affected", "hitlog_files", "hitlog_collect
 
 def register(config: pytest.Config, answer: dict[str, Any] | None) -> None:
     """Follow the tests of this recorded process, and select those of ``answer``, if there is one."""
+    if answer is not None and answer["root"] not in (None, os.path.realpath(config.rootpath)):
+        answer = _everything(answer)
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
         config.pluginmanager.register(WorkerTests(config, workerinput), "hitlog-tests")
@@ -55,6 +57,12 @@ def ask(database: str) -> dict[str, Any]:
     """Tell which tests are affected. Raises RuntimeError with a sentence."""
     answer: dict[str, Any] = json.loads(_native.affected(database, sys.version))
     return answer
+
+
+def _everything(answer: dict[str, Any]) -> dict[str, Any]:
+    """Select all tests: another tree was compared, as with a recording that was copied."""
+    others = [{"test": test, "duration_ns": duration} for test, duration in answer["others"].items()]
+    return {**answer, "tests": [*answer["tests"], *others], "others": {}}
 
 
 def update(directory: str, database: str) -> tuple[str, bool]:
