@@ -5,7 +5,7 @@
 //! without one leaves it NULL.
 
 use super::names::{Names, labelled};
-use crate::query::Database;
+use crate::query::{Database, has};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, params_from_iter};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,8 +29,7 @@ impl Table {
     /// Reads table `name`; nothing if the recording has none.
     fn read(database: &Database, name: &str) -> Result<Table> {
         let connection = database.connection();
-        let exists = "select exists (select 1 from sqlite_master where name = ?)";
-        if !connection.query_row(exists, [name], |row| row.get(0))? {
+        if !has(connection, name)? {
             return Ok(Table { columns: Vec::new(), rows: Vec::new() });
         }
         let mut statement = connection.prepare(&format!("select * from {name}"))?;
@@ -97,10 +96,10 @@ pub(super) fn write(output: &Connection, databases: &[Database], names: &Names) 
         output.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
     for name in tables.iter().filter(|name| !OF_HITS.contains(&name.as_str())) {
         let columns = columns_of(output, name)?;
-        let has = |column: &str| columns.iter().any(|name| name == column);
-        if has("log_id") {
+        let is_of = |column: &str| columns.iter().any(|name| name == column);
+        if is_of("log_id") {
             write_of_logs(output, databases, names, name, &logs)?;
-        } else if has("file_id") {
+        } else if is_of("file_id") {
             write_of_files(output, databases, names, name, &files)?;
         } else {
             write_others(output, databases, names, name)?;
