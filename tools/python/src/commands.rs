@@ -1,7 +1,7 @@
 //! What the plugin and the command need outside of the recording itself.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hitlog::compactor::{self, Changes, Options, Progress, Report};
@@ -51,22 +51,34 @@ pub fn update(
     selected: Vec<String>,
     collected: Vec<String>,
 ) -> PyResult<(String, bool)> {
-    let recorded = run_directory.join("recorded.db");
+    // Not in the run directory, which this process keeps locked.
+    let recorded = output.with_file_name(format!(".hitlog-recorded-{}", std::process::id()));
     py.detach(|| {
-        let mut report = compactor::compact(&[run_directory], &Options::new(&recorded), &Silent)
-            .map_err(|error| error.to_string())?;
-        let renewal = renewal(&output, &recorded, &selected, &collected);
-        let Renewal { replaced, gone, moved, outcomes, surroundings } =
-            renewal.map_err(|error| error.to_string())?;
-        let changes = Changes { replaced, gone, moved, outcomes, surroundings };
-        report.output_bytes = compactor::update(&output, &recorded, &changes, &output)
-            .map_err(|error| error.to_string())?;
-        report.output = output.display().to_string();
-        // It is of no use any more; what remains there is all that is needed to do it again.
+        let updated = renew(run_directory, &output, &recorded, &selected, &collected);
         let _ = std::fs::remove_file(&recorded);
-        Ok((report.to_string(), is_smooth(&report)))
+        updated
     })
-    .map_err(|error: String| PyRuntimeError::new_err(error))
+    .map_err(PyRuntimeError::new_err)
+}
+
+/// Compacts the run into `recorded`, and puts that into `output`.
+fn renew(
+    run_directory: PathBuf,
+    output: &Path,
+    recorded: &Path,
+    selected: &[String],
+    collected: &[String],
+) -> Result<(String, bool), String> {
+    let compacted = compactor::compact(&[run_directory], &Options::new(recorded), &Silent);
+    let mut report = compacted.map_err(|error| error.to_string())?;
+    let renewal = renewal(output, recorded, selected, collected);
+    let Renewal { replaced, gone, moved, outcomes, surroundings } =
+        renewal.map_err(|error| error.to_string())?;
+    let changes = Changes { replaced, gone, moved, outcomes, surroundings };
+    let written = compactor::update(output, recorded, &changes, output);
+    report.output_bytes = written.map_err(|error| error.to_string())?;
+    report.output = output.display().to_string();
+    Ok((report.to_string(), is_smooth(&report)))
 }
 
 /// Tells as JSON which tests must run that are in the recording `database`, under a Python of version

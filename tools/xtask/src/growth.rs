@@ -79,7 +79,8 @@ fn picture(panels: &[Vec<Point>]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" \
          font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-        2.0 * WIDTH,
+        // The last label stands out to the right.
+        2.0 * WIDTH + 16.0,
         2.0 * HEIGHT
     );
     for (number, (points, (_, title))) in panels.iter().zip(SERIES).enumerate() {
