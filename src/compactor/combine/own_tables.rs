@@ -105,6 +105,7 @@ pub(super) fn write(output: &Connection, databases: &[Database], names: &Names) 
             write_others(output, databases, names, name)?;
         }
     }
+    forget_what_differs(output, databases, names)?;
     // Whoever traced a file is told by coverage.py's own files only.
     write_of_files(output, databases, names, "tracer", &Winners::new())?;
     Ok(logs.len() as u64)
@@ -190,6 +191,52 @@ fn write_of_files(
     }
     let mut rows = by_file.values();
     rows.try_for_each(|(_, columns, row)| insert(output, name, columns, std::slice::from_ref(row)))
+}
+
+/// Marks the source of a file as changed, as compacting all logs together does, unless the same text ran in all
+/// recordings: by its hash, or by its modification time and size where there is none. Otherwise lines of
+/// one text would be looked up in another.
+fn forget_what_differs(output: &Connection, databases: &[Database], names: &Names) -> Result<()> {
+    let mut known: HashMap<i64, Text> = HashMap::new();
+    let mut differ = HashSet::new();
+    for (position, database) in databases.iter().enumerate() {
+        let [mut sources, mut files] =
+            [Table::read(database, "hitlog_source")?, Table::read(database, "hitlog_file")?];
+        sources.translate(names, position);
+        files.translate(names, position);
+        let states: HashMap<i64, FileState> =
+            files.rows.iter().map(|row| (files.number(row, "file_id"), files.state(row))).collect();
+        for row in &sources.rows {
+            let file = sources.number(row, "file_id");
+            let hash = sources.text(row, "sha256").to_owned();
+            let is_changed = sources.text(row, "state") == "changed";
+            let text = Text { hash, state: states.get(&file).copied() };
+            if is_changed || known.get(&file).is_some_and(|other| !text.is_same(other)) {
+                differ.insert(file);
+            }
+            known.entry(file).or_insert(text);
+        }
+    }
+    let sql =
+        "update hitlog_source set state = 'changed', sha256 = null, source = null where file_id = ?";
+    let mut statement = output.prepare(sql)?;
+    differ.iter().try_for_each(|file| statement.execute([file]).map(drop))
+}
+
+/// What is known of a text that ran.
+struct Text {
+    /// Empty if there is none.
+    hash: String,
+    state: Option<FileState>,
+}
+
+impl Text {
+    fn is_same(&self, other: &Text) -> bool {
+        match self.hash.is_empty() || other.hash.is_empty() {
+            true => self.state == other.state,
+            false => self.hash == other.hash,
+        }
+    }
 }
 
 /// All rows, of equal ones the first.
