@@ -11,7 +11,9 @@
 //! ```
 //!
 //! Writer and reader never see each other: the log file, as `format-spec.md` describes it, is all
-//! that they share.
+//! that they share. Two things stand a little aside: [`run_directory`] says where the logs of a run lie, and
+//! `run_marker` is how a child that was started without the environment finds them. Merging compacted
+//! files is the compactor's work, which asks them through `query`.
 
 #![deny(unsafe_code)]
 

@@ -6,6 +6,8 @@
 //! sets how many of these faults are tried; a number that is high enough tries all of them.
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
+#[path = "common/errors.rs"]
+mod errors;
 #[path = "common/process_log.rs"]
 mod process_log;
 #[path = "common/random.rs"]
@@ -13,6 +15,7 @@ mod random;
 #[path = "common/tracer.rs"]
 mod tracer;
 
+use errors::ERRORS;
 use process_log::ProcessLog;
 use random::{Random, figure};
 use rusqlite::Connection;
@@ -20,17 +23,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tracer::{Call, Fate, is_on_files, trace};
-
-const ERRORS: [i32; 8] = [
-    libc::ENOSPC,
-    libc::EIO,
-    libc::EMFILE,
-    libc::EDQUOT,
-    libc::EINTR,
-    libc::EROFS,
-    libc::EACCES,
-    libc::ENOMEM,
-];
 
 /// A run, its output of before, and what the output is to become.
 struct Bench {

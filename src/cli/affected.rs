@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::wording::{counted, grouped};
+use super::wording::{counted, grouped, shown_path};
 use super::{DONE, Error};
 use crate::query::affected::{Answer, ChangedFile, Options, affected};
+use crate::query::paths::from_here;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
 
 fn list(answer: &Answer) -> String {
     let tests = answer.tests.iter().map(|test| test.test.clone());
-    let files = answer.new_test_files.iter().map(|path| short(path));
+    let files = answer.new_test_files.iter().map(|path| from_here(path));
     tests.chain(files).map(|line| line + "\n").collect()
 }
 
@@ -70,7 +71,7 @@ fn summary(answer: &Answer, arguments: &Arguments) -> String {
         }
     };
     if !answer.new_test_files.is_empty() {
-        let files: Vec<_> = answer.new_test_files.iter().map(|path| short(path)).collect();
+        let files: Vec<_> = answer.new_test_files.iter().map(shown_path).collect();
         let _ = writeln!(text, "not in the recording: {}", files.join(", "));
     }
     let seconds = answer.duration_ns() as f64 / 1e9;
@@ -86,17 +87,11 @@ fn changed_file(file: &ChangedFile) -> String {
         false => format!("{first}-{last}"),
     });
     let ranges: Vec<_> = ranges.collect();
-    let name = short(&file.path);
+    let name = shown_path(&file.path);
     match (&ranges[..], &file.note) {
         ([], Some(note)) => format!("{name} ({note})"),
         ([], None) => name,
         ([range], _) if !range.contains('-') => format!("{name} (line {range})"),
         _ => format!("{name} (lines {})", ranges.join(", ")),
     }
-}
-
-/// `path` from here, if it is below.
-fn short(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

@@ -50,6 +50,7 @@ Examples:
   coverage report --data-file=hitlog.db
   hitlog who src/shop/cart.py:88     which tests ran this line?
   hitlog what test_discount --only   which lines does nobody test without this test?
+  hitlog affected                    which tests must run after what I changed?
   hitlog check .hitlog/*             is every log of every run whole?
   hitlog compact                     compact the last run once more
   hitlog dump .hitlog/*/4711-*.hitlog | less
@@ -57,7 +58,7 @@ Examples:
 
 Exit codes: 0 done; 1 done, but damage or loss was found, or the answer is no; 2 not done.";
 
-/// Records who ran what - which test ran which line - from many processes at once.
+/// Records who ran what - which test ran which line or took which branch - from many processes at once.
 #[derive(Parser)]
 #[command(name = "hitlog", version, after_help = EXAMPLES)]
 struct Cli {

@@ -4,6 +4,7 @@ pub(super) use crate::compactor::wording::{counted, grouped, size};
 
 use crate::calendar::date_and_time;
 use crate::format::{Header, SlotDamage};
+use crate::query::paths::from_here;
 use crate::reader::escaped;
 use std::path::Path;
 
@@ -43,11 +44,8 @@ pub(super) fn duration(ns: u64) -> String {
 }
 
 /// A recorded path as a user of the current folder would write it, on one line.
-pub(super) fn shown_path(path: &str) -> String {
-    let here = std::env::current_dir().ok();
-    let below = here.and_then(|here| Path::new(path).strip_prefix(here).ok().map(Path::to_owned));
-    let shown = below.map_or_else(|| path.to_owned(), |below| below.to_string_lossy().into_owned());
-    shown.replace(char::is_control, " ")
+pub(super) fn shown_path(path: impl AsRef<Path>) -> String {
+    from_here(path.as_ref()).replace(char::is_control, " ")
 }
 
 /// Nanoseconds since 1970 as `2026-11-20 10:15:02.123456789 UTC`.

@@ -1,14 +1,12 @@
 //! Where an output goes, and whether what is there may be replaced.
 
 use super::Error;
+use crate::query::paths::uri;
+use crate::query::{SQLITE_MAGIC, has};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-
-/// How an SQLite file begins.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The absolute path that `path` leads to.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
@@ -55,19 +53,8 @@ pub(super) fn irreplaceable(destination: &Path) -> Option<&'static str> {
 fn has_coverage_schema(path: &Path) -> rusqlite::Result<bool> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(immutable_uri(path), flags)?;
-    let sql = "select exists (select 1 from sqlite_master where name = 'coverage_schema')";
-    connection.query_row(sql, [], |row| row.get(0))
-}
-
-fn immutable_uri(path: &Path) -> String {
-    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-            char::from(*byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    });
-    format!("file://{}?immutable=1", escaped.collect::<String>())
+    let connection = Connection::open_with_flags(uri(path, "?immutable=1"), flags)?;
+    has(&connection, "coverage_schema")
 }
 
 #[cfg(test)]

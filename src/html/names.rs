@@ -95,7 +95,7 @@ impl Names {
             (0..).zip(database.files()).map(|(number, file)| File { number, file: file.clone() });
         let mut names =
             Names { files: numbered.collect(), has_arcs: database.has_arcs(), ..Names::default() };
-        names.add_tests(database.tests(), &contexts(database)?);
+        names.add_tests(database.tests(), &database.contexts()?.into_iter().collect());
         names.writer = writer(database)?;
         if database.has_own_tables {
             let sql = "select log_id from hitlog_log order by log_id";
@@ -119,12 +119,6 @@ impl Names {
     pub(super) fn owner(&self, context: i64) -> Owner {
         self.owners.get(&context).copied().unwrap_or(OUTSIDE)
     }
-}
-
-fn contexts(database: &Database) -> Result<HashMap<i64, String>, Error> {
-    let sql = "select id, context from context";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    Ok(database.asking(|connection| rows(connection, sql, read))?.into_iter().collect())
 }
 
 /// The program that wrote the database, with its version.

@@ -1,17 +1,17 @@
 //! Opens a compacted file, and finds out what it can tell.
 
 use super::hits::Form;
+use super::paths::uri;
 use super::{Error, Tests};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How an SQLite file begins.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+pub(crate) const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The version of coverage.py's tables.
 const SCHEMA_VERSION: i64 = 7;
@@ -26,7 +26,7 @@ select log_id, parent_log_id, path, pid, ppid, argv, started_at, ended_at, state
  union all select context_id, log_id, started_at, duration_ns, 0,0,0,0,0,0,0,0,0,0,0,0,0 from hitlog_context
  union all select file_id, size, mtime_ns, 0,0,0,0,0,0,0,0,0,0,0,0,0,0 from hitlog_file limit 0";
 
-const CONTEXTS: &str = "select id, context from context";
+pub(super) const CONTEXTS: &str = "select id, context from context";
 
 /// A recorded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,19 +232,8 @@ fn is_empty_or_missing(path: &Path, suffix: &str) -> bool {
     fs::metadata(beside).map_or(true, |metadata| metadata.len() == 0)
 }
 
-fn uri(path: &Path, options: &str) -> String {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-            char::from(*byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    });
-    format!("file://{}{options}", escaped.collect::<String>())
-}
-
 /// Whether there is a table or view of this name.
-pub(super) fn has(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+pub(crate) fn has(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let sql = "select exists (select 1 from sqlite_master where name = ?)";
     connection.query_row(sql, [name], |row| row.get(0))
 }

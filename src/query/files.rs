@@ -1,8 +1,9 @@
 //! Finds the file or test that a user means by a part of its name.
 
 use super::database::{Database, File};
+use super::paths::normalized;
 use super::{Error, Test};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 /// How many similar names are suggested.
 const SUGGESTIONS_MAX: usize = 3;
@@ -89,21 +90,6 @@ fn ends_with(name: &str, end: &str, mark: &str) -> bool {
     !end.is_empty() && name.strip_suffix(end).is_some_and(|front| front.ends_with(mark))
 }
 
-/// `path` without `.` and `..`, whether it exists or not.
-fn normalized(path: &Path) -> PathBuf {
-    let mut parts = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if parts.file_name().is_some() => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts
-}
-
 /// The last `parts` parts of `path`.
 fn tail(path: &str, parts: usize) -> String {
     match path.rmatch_indices('/').nth(parts.saturating_sub(1)) {
@@ -148,6 +134,5 @@ mod unit_tests {
         assert_eq!(nearest("crat.py", names.into_iter()), ["cart.py", "chart.py"]);
         assert_eq!(tail("/src/shop/cart.py", 2), "shop/cart.py");
         assert_eq!(tail("cart.py", 2), "cart.py");
-        assert_eq!(normalized(Path::new("./a/../b/./c.py")), Path::new("b/c.py"));
     }
 }

@@ -11,8 +11,9 @@
 //! * [`affected`]: which tests must run for the present state of the tree.
 //! * [`Error`]: why there is no answer.
 //!
-//! Nothing but the SQLite file is read (and, to show lines, sources), and nothing is ever written. A file of coverage.py itself, which has
-//! none of hitlog's own tables, answers whatever needs no processes and no durations.
+//! Nothing but the SQLite file is read (and sources, to show or compare them), and nothing is ever written. A
+//! file of coverage.py itself, which has none of hitlog's own tables, answers whatever needs no processes and
+//! no durations.
 
 pub mod affected;
 mod database;
@@ -22,6 +23,7 @@ mod error;
 mod files;
 mod hits;
 mod lines;
+pub(crate) mod paths;
 mod show;
 mod source;
 mod tests;
@@ -31,6 +33,8 @@ mod who;
 #[cfg(feature = "cli")]
 pub(crate) use database::rows;
 pub use database::{Database, File};
+#[cfg(feature = "compactor")]
+pub(crate) use database::{SQLITE_MAGIC, has};
 pub use diff::{Diff, FileDiff, TestDiff, diff};
 pub use durations::Durations;
 pub use error::Error;

@@ -99,12 +99,15 @@ impl Tests {
     }
 }
 
-/// The name of the test that `context` is a phase of.
+/// The name of the test that `context` is a phase of; the context itself if it is none.
 pub(super) fn test_name(context: &str) -> &str {
-    match context.rsplit_once('|') {
-        Some((name, phase)) if PHASES.contains(&phase) => name,
-        _ => context,
-    }
+    test_of_phase(context).unwrap_or(context)
+}
+
+/// The name of the test, if `context` is a phase of one.
+pub(super) fn test_of_phase(context: &str) -> Option<&str> {
+    let (name, phase) = context.rsplit_once('|')?;
+    PHASES.contains(&phase).then_some(name)
 }
 
 /// Whether other `names`, which are sorted, begin with `name` and go on with a test.

@@ -16,7 +16,7 @@ use recordings::{FILES, FILES_OF_TEST, HOSTILE, LINES_OF_FILE, TESTS};
 /// Opens the report that `make` writes, and lets `look` look at it.
 fn with_report(make: fn(&Path) -> std::path::PathBuf, look: fn(&mut Browser, &Path)) {
     let Some(program) = chromium::find() else {
-        println!("SKIPPED: there is no Chromium (on Debian: apt-get install chromium)");
+        println!("skipped: there is no Chromium (on Debian: apt-get install chromium)");
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,5 +1,10 @@
 //! A log in memory on which the n-th operation fails.
 
+#[path = "errors.rs"]
+mod errors;
+
+pub use errors::ERRORS;
+
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,17 +15,6 @@ use hitlog::format::LogId;
 use hitlog::storage::memory::Memory;
 use hitlog::storage::{SlotCell, Storage};
 
-/// What the system may say.
-pub const ERRORS: [i32; 8] = [
-    libc::ENOSPC,
-    libc::EIO,
-    libc::EMFILE,
-    libc::EDQUOT,
-    libc::EINTR,
-    libc::EROFS,
-    libc::EACCES,
-    libc::ENOMEM,
-];
 /// Which operation fails, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {

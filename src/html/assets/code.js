@@ -87,12 +87,9 @@
     }
 
     function drawMap() {
-      const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-      if (!width || !height) return;
-      const ratio = window.devicePixelRatio || 1;
-      [canvas.width, canvas.height] = [width * ratio, height * ratio];
-      const context = canvas.getContext("2d");
-      context.scale(ratio, ratio);
+      const sheet = hitlog.sheet(canvas);
+      if (!sheet) return;
+      const { context, width, height } = sheet;
       const colours = Object.fromEntries(["t", "o", "m", "x"].map((mark) => [mark, hitlog.colour(`mark-${mark}`)]));
       const scale = Math.min(3, height / Math.max(1, length));
       for (let line = 1; line <= length; line++) {

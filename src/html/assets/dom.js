@@ -60,6 +60,17 @@ hitlog.views = {};
     return getComputedStyle(probe).color;
   };
 
+  /* An empty canvas to draw on in pixels of the page, sharp on every screen; nothing while it is not shown. */
+  hitlog.sheet = (canvas) => {
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width || !height) return null;
+    const ratio = window.devicePixelRatio || 1;
+    [canvas.width, canvas.height] = [width * ratio, height * ratio];
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    return { context, width, height };
+  };
+
   hitlog.say = (sentence) => { document.getElementById("status").textContent = sentence; };
 
   /* A button that copies `text`; where that is not allowed, it selects it in a prompt. */

@@ -115,12 +115,9 @@
     function fit() { [view.from, view.to] = [0, whole]; draw(); }
 
     function draw() {
-      const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-      if (!width || !height) return;
-      const ratio = window.devicePixelRatio || 1;
-      [canvas.width, canvas.height] = [width * ratio, height * ratio];
-      const context = canvas.getContext("2d");
-      context.scale(ratio, ratio);
+      const sheet = hitlog.sheet(canvas);
+      if (!sheet) return;
+      const { context, width, height } = sheet;
       const colours = new Map();
       const colour = (name) => {
         if (!colours.has(name)) colours.set(name, hitlog.colour(name));

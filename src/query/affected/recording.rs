@@ -3,20 +3,16 @@
 use super::Error;
 use super::python::{MODULE, Shape};
 use super::surroundings::Surroundings;
-use crate::query::database::rows;
+use crate::query::database::{CONTEXTS, has, rows};
 use crate::query::source::remembered;
+use crate::query::tests::test_of_phase;
 use crate::query::{Database, File, Lines};
 use rusqlite::{Connection, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// How the contexts of a test end, one for each of its phases.
-const PHASES: [&str; 3] = ["|setup", "|run", "|teardown"];
-
 /// Outcomes after which a test need not run again.
 const FINE: [&str; 4] = ["passed", "skipped", "xfailed", "xpassed"];
-
-const CONTEXTS: &str = "select id, context from context";
 
 /// A test, or a context of any other kind where no test runner told of tests.
 #[derive(Clone, Debug, Default)]
@@ -86,11 +82,7 @@ impl Recording {
             logs_of_file: HashMap::new(),
             surroundings: Vec::new(),
         };
-        let has_sources: &str = "select count(*) from sqlite_schema where name = 'hitlog_source'";
-        if recording
-            .asking(|connection| connection.query_row(has_sources, [], |row| row.get::<_, u32>(0)))?
-            == 0
-        {
+        if !recording.asking(|connection| has(connection, "hitlog_source"))? {
             return Err(Error::NoSources { path: path.to_owned() });
         }
         let asked = recording.read();
@@ -145,7 +137,7 @@ impl Recording {
         let has_tests = !places.is_empty();
         let contexts: Vec<(i64, String)> = self.rows(CONTEXTS, pair)?;
         for (id, context) in contexts.into_iter().filter(|(_, context)| !context.is_empty()) {
-            let of_phase = PHASES.iter().find_map(|phase| context.strip_suffix(phase));
+            let of_phase = test_of_phase(&context);
             let Some(name) = of_phase.or((!has_tests).then_some(&context)) else { continue };
             // The context of a whole run stands in front of all others.
             let behind = name.split_once('|').map(|(_, behind)| behind);

@@ -4,7 +4,8 @@ use super::lines::compare;
 use super::python::Shape;
 use super::recording::{RecordedFile, Recording};
 use super::surroundings::Surroundings;
-use super::{Error, Options, affected, select};
+use super::{Error, Options, affected};
+use crate::query::paths::normalized;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
@@ -67,7 +68,7 @@ fn gone_tests(base: &Recording, collected: &[String]) -> BTreeSet<String> {
     let is_gone = |name: &&str| {
         file_of(name).is_some_and(|file| {
             let is_missing = files.contains(&file) && !known.contains(name);
-            is_missing || !select::normalized(&root.join(&file)).exists()
+            is_missing || !normalized(&root.join(&file)).exists()
         })
     };
     base.tests.iter().map(|test| test.name.as_str()).filter(is_gone).map(str::to_owned).collect()

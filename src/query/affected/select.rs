@@ -6,9 +6,10 @@ use super::recording::{RecordedFile, Recording, Runners};
 use super::surroundings::Surroundings;
 use super::tree::Fate;
 use super::{Error, TEST_FILE};
+use crate::query::paths::{from_here, normalized};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// The file whose fixtures and hooks serve all tests below its folder.
 const CONFTEST: &str = "conftest.py";
@@ -55,7 +56,7 @@ impl<'a> Selection<'a> {
 
     /// Adds the tests that depend on `file`, of which `fate` became.
     pub(super) fn add_changed(&mut self, file: &RecordedFile, fate: &Fate) -> Result<(), Error> {
-        let name = short(&file.path);
+        let name = from_here(&file.path);
         match fate {
             Fate::Same => Ok(()),
             Fate::Other(note) => {
@@ -98,7 +99,7 @@ impl<'a> Selection<'a> {
         }
         let recording = self.recording;
         let block = &shape.blocks[block];
-        let place = format!("{} in {}", block.name, short(&file.path));
+        let place = format!("{} in {}", block.name, from_here(&file.path));
         self.add(recording.tests_of(&runners.contexts), &format!("ran {place}"));
         let behind = self.callers()?.tests_behind(recording, file, block, runners);
         self.add(behind, &format!("may use what {place} left"));
@@ -194,7 +195,7 @@ impl<'a> Selection<'a> {
 
     /// Adds the tests that depend on the file `path`, of which it is only known that it changed.
     fn add_unmeasured(&mut self, path: &Path) {
-        let why = format!("{} changed", short(path));
+        let why = format!("{} changed", from_here(path));
         let own = self.tests_in(path);
         if path.file_name() == Some(OsStr::new(CONFTEST)) {
             let below = self.tests_below(path);
@@ -222,7 +223,7 @@ impl<'a> Selection<'a> {
         let found: Vec<PathBuf> = paths.filter(|path| path.is_file() && !self.is_known(path)).collect();
         for path in &found {
             let below = self.tests_below(path);
-            self.add(below, &format!("{} was added", short(path)));
+            self.add(below, &format!("{} was added", from_here(path)));
         }
         found.into_iter().map(|path| (path, "was added")).collect()
     }
@@ -251,25 +252,4 @@ impl<'a> Selection<'a> {
 /// Whether a file is a module that Python imports, or a script.
 fn is_python(path: &Path) -> bool {
     path.extension().is_none_or(|extension| extension == "py" || extension == "pyw")
-}
-
-/// `path` without `.` and `..`, which pytest writes into names of tests outside of its root.
-pub(super) fn normalized(path: &Path) -> PathBuf {
-    let mut found = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                found.pop();
-            }
-            Component::CurDir => {}
-            other => found.push(other),
-        }
-    }
-    found
-}
-
-/// `path` as people would write it who are here.
-fn short(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

@@ -48,6 +48,19 @@ class Recording:
         assert done.returncode == status, done.stderr
         return done
 
+    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+        """Start Python in the folder, recorded, and wait for its first line; its input is open."""
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.folder,
+            env=clean_environment(HITLOG_RUN=str(self.directory)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
+
     def program(self, text: str, *arguments: str, status: int = 0, **more: str) -> list[Log]:
         """Write a program into the folder, run it recorded, and read the logs of the run."""
         path = self.folder / "program.py"

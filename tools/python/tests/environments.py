@@ -23,6 +23,20 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
+def run_unrecorded(folder: Path, *arguments: str) -> str:
+    """What Python prints in a folder, without a run that would record it."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def python_with(name: str, *requirements: str) -> str:
     """A Python with hitlog and these packages from PyPI; skips the test where pip cannot get them."""
     folder = ENVIRONMENTS / name

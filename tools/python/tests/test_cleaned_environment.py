@@ -184,15 +184,7 @@ def test_an_empty_variable_says_no(recording: Recording) -> None:
 def run_beside(recording: Recording) -> Iterator[subprocess.Popen[bytes]]:
     """A recorded process of the same user that still runs, and that is nobody's ancestor here."""
     recording.begin()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"],
-        cwd=recording.folder,
-        env=clean_environment(HITLOG_RUN=str(recording.directory)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
+    process = recording.start("-c", "import sys; print(flush=True); sys.stdin.read()")
     yield process
     end(process)
 

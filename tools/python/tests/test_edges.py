@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Recording, clean_environment
+from conftest import Recording
+from environments import run_unrecorded
 from logs import all_hits
 
 TRACED = sys.version_info < (3, 12)
@@ -18,16 +18,7 @@ def without_recording(recording: Recording, text: str, *arguments: str) -> str:
     """What a program prints that is not recorded."""
     path = recording.folder / "program.py"
     path.write_text(text)
-    done = subprocess.run(
-        [sys.executable, str(path), *arguments],
-        cwd=recording.folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_unrecorded(recording.folder, str(path), *arguments)
 
 
 def test_a_generator_that_lives_across_contexts(recording: Recording) -> None:

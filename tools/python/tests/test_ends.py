@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 
 import pytest
 from conftest import Recording
@@ -149,17 +147,7 @@ def test_a_process_that_still_runs_can_be_read(recording: Recording) -> None:
     recording.begin()
     path = recording.folder / "program.py"
     path.write_text("x = 1\nprint('ready', flush=True)\nimport sys\nsys.stdin.read()\n")
-    from conftest import clean_environment
-
-    process = subprocess.Popen(
-        [sys.executable, str(path)],
-        cwd=recording.folder,
-        env=clean_environment(HITLOG_RUN=str(recording.directory)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
+    process = recording.start(path)
     log = only(recording.logs())
     assert {1, 2} <= recording.lines()
     assert not log.is_clean

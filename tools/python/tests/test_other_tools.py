@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Recording, clean_environment
+from environments import run_unrecorded
 
 TRACED = sys.version_info < (3, 12)
 traced_only = pytest.mark.skipif(not TRACED, reason="tools exclude each other before CPython 3.12 only")
@@ -174,13 +175,4 @@ def begun(folder: Path, program: str) -> str:
     """What a program prints that begins the recording into its argument by itself."""
     recording = Recording(folder, folder / "run")
     recording.begin()
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(recording.directory)],
-        cwd=folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_unrecorded(folder, "-c", program, str(recording.directory))
