@@ -315,7 +315,7 @@ def test_a_preexec_fn_sees_what_it_would_see(recording: Recording) -> None:
         "try:\n"
         "    subprocess.Popen(['/bin/true'], preexec_fn=7).wait()\n"
         "except subprocess.SubprocessError as error:\n"
-        "    print(error)\n"
+        "    print(error, flush=True)\n"
         "subprocess.run(['/bin/echo', 'ran'], preexec_fn=lambda *more: print(more, flush=True))\n"
         "try:\n"
         "    subprocess.Popen(['/nonexistent'], preexec_fn=lambda: None)\n"

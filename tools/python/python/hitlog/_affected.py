@@ -16,6 +16,7 @@ import time
 import pytest
 
 from . import _configuration, _native
+from ._run import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Tests:
         if self._directory is None or not os.path.isdir(self._directory):
             return
         outcomes = {test: "pending" if end == "called" else end for test, end in self._outcomes.items()}
-        text = json.dumps(
+        text = _json(
             {
                 "outcomes": outcomes,
                 "collected": self._collected if self._is_all_collected() else [],
@@ -199,6 +200,10 @@ class Tests:
         with open(f"{path}.part", "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         os.replace(f"{path}.part", path)
+
+    def pytest_unconfigure(self) -> None:
+        """Leave the environment as it was."""
+        os.environ.pop(_OWNER, None)
 
     def _is_all_collected(self) -> bool:
         """Whether a test that was not found in its file is not there."""
@@ -220,8 +225,21 @@ class Tests:
             "packages": sorted({path for path in sys.path if path.endswith(_INSTALLED)}),
             "data": _configuration.data_patterns(os.getcwd()),
         }
-        surroundings: dict[str, Any] = json.loads(_native.look(json.dumps(request), self._begin_ns))
+        surroundings: dict[str, Any] = json.loads(_native.look(_json(request), self._begin_ns))
         return surroundings
+
+
+def _json(value: object) -> str:
+    """Write ``value`` as JSON; names that are no text as the recording writes them."""
+    return json.dumps(_printable(value))
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _project_files(config: pytest.Config) -> set[str]:
