@@ -168,7 +168,9 @@ pub(super) fn write(connection: &Connection, merged: &Merged, reports: &[LogRepo
 }
 
 fn write_files_of_log(connection: &Connection, ids: &Ids, log_id: &str) -> Result<()> {
-    let mut statement = connection.prepare_cached("insert into hitlog_log_file values (?,?)")?;
+    // A log may give one name several numbers.
+    let mut statement =
+        connection.prepare_cached("insert or ignore into hitlog_log_file values (?,?)")?;
     ids.files.mapped().try_for_each(|file| statement.execute(params![file, log_id]).map(|_| ()))
 }
 

@@ -69,8 +69,9 @@ fn record(venv: &Venv, suite: &Path) -> Result<Victim> {
         )));
     }
     let Victim { pid, test } = &victim;
-    let is_named =
-        |line: &str| line.contains(&format!("1 cut short (pid {pid}")) && line.contains(test);
+    // As in "6 processes: 5 ended clean, 1 cut short (gw1, SIGKILL, in tests/test_api.py::test_it)".
+    let ending = format!(", SIGKILL, in {test})");
+    let is_named = |line: &str| line.contains("1 cut short (gw") && line.contains(&ending);
     if !seen.stdout.lines().any(is_named) {
         return Err(Failure(format!("the summary does not name process {pid}, killed in {test}.")));
     }
