@@ -12,7 +12,7 @@ struct Case {
     target: &'static str,
     test: &'static str,
     knob: &'static str,
-    /// How often in one round: what holds before each change.
+    /// How often in one round.
     figure: u64,
 }
 
