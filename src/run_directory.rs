@@ -13,6 +13,8 @@
 //!     tests.json             how pytest's tests ended, and what else they depend on
 //!     process-4712.json      what its starter knows of a process: its name there, how it ended
 //!     notes-4712.txt         what a process could not record, a sentence on each line
+//!     loaded-4712.txt        files of the project that a process ran and that are not measured, each
+//!                            path followed by NUL
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -47,6 +49,10 @@ pub const PROCESS_FILE_PREFIX: &str = "process-";
 
 /// How the file begins in which a process says what it could not record: `notes-4712.txt`.
 pub const NOTES_FILE_PREFIX: &str = "notes-";
+
+/// How the file begins in which a process names the files of the project that it ran and that are not
+/// measured: `loaded-4712.txt`.
+pub const LOADED_FILE_PREFIX: &str = "loaded-";
 
 /// Random names tried before giving up. One second has 65,536 of them, so this many collisions in a
 /// row mean that something other than chance is wrong.

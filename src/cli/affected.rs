@@ -50,7 +50,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
         _ => summary(&answer, arguments),
     };
     io::stdout().lock().write_all(text.as_bytes()).map_err(|source| Error::Stdout { source })?;
+    warn_of_another_folder(&answer, arguments);
     Ok(DONE)
+}
+
+/// Whoever asks from a copy of the tree would take the answer for one about the copy.
+fn warn_of_another_folder(answer: &Answer, arguments: &Arguments) {
+    let here = std::env::current_dir();
+    if let (Some(root), Ok(here)) = (&answer.root, here)
+        && !here.starts_with(root)
+        && !root.starts_with(&here)
+    {
+        super::say(&format!(
+            "{} was recorded in {}, and the files there were compared, not those here. To compare these, record \
+             them: pytest --hitlog",
+            arguments.db.display(),
+            root.display(),
+        ));
+    }
 }
 
 fn list(answer: &Answer) -> String {

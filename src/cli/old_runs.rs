@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::format::FILE_EXTENSION;
 use crate::reader::LogReader;
-use crate::run_directory::{COMMAND_FILE, has_logs, is_run_id};
+use crate::run_directory::{COMMAND_FILE, LOADED_FILE_PREFIX, NOTES_FILE_PREFIX, has_logs, is_run_id};
 
 /// A run without logs and without an ended command that is younger than this may be one that is just beginning.
 const BEGINNING_MAX: Duration = Duration::from_secs(60);
@@ -128,7 +128,8 @@ fn is_of_a_run(name: &OsStr) -> bool {
         || name
             .strip_prefix("config.json.")
             .is_some_and(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
-        || (name.starts_with("notes-") && name.ends_with(".txt"))
+        || ([NOTES_FILE_PREFIX, LOADED_FILE_PREFIX].iter().any(|start| name.starts_with(start))
+            && name.ends_with(".txt"))
 }
 
 fn is_log(name: &OsStr) -> bool {

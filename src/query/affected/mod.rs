@@ -149,6 +149,7 @@ pub fn affected(options: &Options) -> Result<Answer, Error> {
     }
     let mut notes = selection.add_surroundings(options.python.as_deref());
     notes.extend(selection.add_unknown_conftests());
+    notes.extend(selection.add_unknown_modules()?);
     changed.sort_by_key(|(place, _)| recording.files[*place].path.clone());
     let changed = changed.into_iter().map(|(place, fate)| told(&recording.files[place].path, fate));
     let noted = notes.into_iter().map(|(path, note)| told(&path, Fate::Other(note)));

@@ -10,6 +10,7 @@
 //!     return CACHE         1
 //! class Store:             0  the body of a class runs with what is around it
 //!     size = 1             0
+//! one = lambda: load()     2  <lambda>: such a line runs with what is around it, and when it is called
 //! ```
 //!
 //! Logical lines and their indentation are enough for that, in every version of Python. What cannot be made
@@ -23,6 +24,18 @@ use std::collections::BTreeSet;
 /// The block of what runs when the module is imported.
 pub(super) const MODULE: usize = 0;
 
+/// The name of functions that have none, as Python says it.
+pub(super) const LAMBDA: &str = "<lambda>";
+
+/// First words of statements that give no function another name.
+const STATEMENTS: [&str; 18] = [
+    "import", "from", "class", "def", "if", "elif", "else", "for", "while", "try", "except", "finally",
+    "with", "assert", "raise", "del", "pass", "global",
+];
+
+/// The list of what a module exports: all of its functions, and none by another name.
+const EXPORTS: &str = "__all__";
+
 /// How deep functions and classes may stand in each other.
 const DEPTH_MAX: usize = 100;
 
@@ -33,6 +46,9 @@ pub(super) struct Block {
     pub(super) name: String,
     /// Name of the class in whose body the function stands.
     pub(super) class: Option<String>,
+    /// Name of the outermost function around this one, if this one belongs to no class: it can only be reached
+    /// by what that function makes of it.
+    pub(super) enclosing: Option<String>,
     /// The block in which the function is made. The module is its own parent.
     pub(super) parent: usize,
     /// Number of the line with the function's `def`; 0 for the module.
@@ -41,6 +57,29 @@ pub(super) struct Block {
     pub(super) words: BTreeSet<String>,
     /// The identifiers in the decorators.
     pub(super) decorators: BTreeSet<String>,
+    /// Whether the body is on the line of its header, or is that of a lambda: the same line runs when the
+    /// function is made and when it is called.
+    pub(super) is_inline: bool,
+}
+
+/// A statement that assigns or calls, as in `HANDLERS = {"load": load}`, `get = cached(load)`, `add(load)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// The identifiers in it, in their order.
+    pub(super) words: Vec<String>,
+    /// How many of them are in what is assigned to; 0 if nothing is.
+    pub(super) target_count: usize,
+}
+
+impl Table {
+    /// The names under which the functions that it mentions may be reached. What is called may keep them under
+    /// any of its arguments.
+    pub(super) fn names(&self) -> &[String] {
+        match self.target_count {
+            0 => &self.words,
+            count => &self.words[..count],
+        }
+    }
 }
 
 /// One line of source that is code.
@@ -62,6 +101,10 @@ pub(super) struct Shape {
     pub(super) lines: Vec<CodeLine>,
     /// For each class, the identifiers in its header: its name and its bases.
     pub(super) classes: Vec<(String, BTreeSet<String>)>,
+    /// The statements of the module, and of classes in it, that may give functions another name.
+    pub(super) tables: Vec<Table>,
+    /// The encoding that the source names (PEP 263), if it does.
+    pub(super) encoding: Option<Vec<u8>>,
 }
 
 impl Shape {
@@ -78,8 +121,23 @@ impl Shape {
             builder.add(line)?;
         }
         builder.shape.lines.sort_by_key(|line| line.number);
+        builder.shape.encoding = encoding(source);
         Some(builder.shape)
     }
+}
+
+/// The encoding that one of the first two lines of `source` names. It is part of a comment, and changes what
+/// strings are.
+fn encoding(source: &[u8]) -> Option<Vec<u8>> {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let lines = source.split(is_end).filter(|line| !line.is_empty()).take(2);
+    let mut comments = lines.map(<[u8]>::trim_ascii_start).filter(|line| line.starts_with(b"#"));
+    comments.find_map(|comment| {
+        let at = comment.windows(7).position(|word| word == b"coding:" || word == b"coding=")?;
+        let name = comment[at + 7..].trim_ascii_start();
+        let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        Some(name.iter().take_while(is_name).copied().collect())
+    })
 }
 
 /// An open function or class.
@@ -107,7 +165,8 @@ impl Builder {
         while self.open.last().is_some_and(|open| line.indent <= open.indent) {
             self.open.pop();
         }
-        let block = self.block_of(&line);
+        let around = self.block_of(&line);
+        let block = self.inline_block(&line, around).unwrap_or(around);
         self.shape.blocks[block].words.extend(line.words.iter().cloned());
         let lines = line.texts.iter().map(|(number, text)| CodeLine {
             number: *number,
@@ -119,9 +178,37 @@ impl Builder {
             self.decorators.extend(line.words);
         } else {
             let decorators = std::mem::take(&mut self.decorators);
-            self.open_what_follows(line, block, decorators);
+            self.open_what_follows(line, around, decorators);
         }
         (self.open.len() <= DEPTH_MAX).then_some(())
+    }
+
+    /// A block of its own for a line that holds a whole body: of a function, or, where no function is around
+    /// it, of a lambda.
+    fn inline_block(&mut self, line: &LogicalLine, around: usize) -> Option<usize> {
+        let mut words = line.words.iter().map(String::as_str).skip_while(|word| *word == "async");
+        let name = match (words.next(), words.next()) {
+            (Some("def"), Some(name)) if !line.is_suite_below => name,
+            _ if around == MODULE && line.words.iter().any(|word| word == "lambda") => LAMBDA,
+            _ => return None,
+        };
+        let decorators = if line.is_decorator { BTreeSet::new() } else { self.decorators.clone() };
+        let block = Block {
+            is_inline: true,
+            ..self.block(name.to_owned(), line.texts[0].0, around, decorators)
+        };
+        self.shape.blocks.push(block);
+        Some(self.shape.blocks.len() - 1)
+    }
+
+    /// A function `name`, to be made in the block `parent`.
+    fn block(&self, name: String, header: u32, parent: usize, decorators: BTreeSet<String>) -> Block {
+        let class = self.open.last().and_then(|open| open.class.clone());
+        let around = &self.shape.blocks[parent];
+        let enclosing = (parent != MODULE && class.is_none())
+            .then(|| around.enclosing.clone().unwrap_or_else(|| around.name.clone()));
+        let words = decorators.clone();
+        Block { name, class, enclosing, parent, header, words, decorators, is_inline: false }
     }
 
     /// The block that `line` runs in. A docstring runs with the header of its function.
@@ -132,7 +219,7 @@ impl Builder {
     }
 
     fn open_what_follows(&mut self, line: LogicalLine, block: usize, decorators: BTreeSet<String>) {
-        let LogicalLine { indent, words, texts, is_suite_below, .. } = line;
+        let LogicalLine { indent, words, texts, is_suite_below, target_count, .. } = line;
         let mut first = words.iter().map(String::as_str).skip_while(|word| *word == "async");
         match (first.next(), first.next()) {
             (Some("class"), Some(name)) => {
@@ -140,14 +227,15 @@ impl Builder {
                 self.shape.classes.push((name.to_owned(), words.iter().skip(1).cloned().collect()));
                 self.open.push(Open { indent, block, class, is_fresh: false });
             }
-            // A body on the header's own line stays with the header.
             (Some("def"), Some(name)) if is_suite_below => {
-                let class = self.open.last().and_then(|open| open.class.clone());
-                let (name, header) = (name.to_owned(), texts[0].0);
-                let words = words.into_iter().chain(decorators.iter().cloned()).collect();
-                self.shape.blocks.push(Block { name, class, parent: block, header, words, decorators });
+                let mut made = self.block(name.to_owned(), texts[0].0, block, decorators);
+                made.words.extend(words.iter().cloned());
+                self.shape.blocks.push(made);
                 let block = self.shape.blocks.len() - 1;
                 self.open.push(Open { indent, block, class: None, is_fresh: true });
+            }
+            (Some(first), _) if block == MODULE && !STATEMENTS.contains(&first) && first != EXPORTS => {
+                self.shape.tables.push(Table { words, target_count });
             }
             _ => {}
         }
@@ -199,7 +287,7 @@ class Store:
 last = 1
 "#;
         let inner = ["load", "load.line", "-", "-", "load"];
-        let outer = ["", "", "", "", "put", ""];
+        let outer = ["", "", "get", "", "put", ""];
         assert_blocks(source, &[&["", "", "", ""], &inner[..], &outer[..]].concat());
     }
 
@@ -256,6 +344,53 @@ class A(Base):
         assert_eq!(block.decorators.iter().collect::<Vec<_>>(), ["cached"]);
         assert!(shape.blocks[MODULE].words.contains("db"));
         assert_eq!(shape.classes, [("A".into(), ["A", "Base"].map(String::from).into())]);
+    }
+
+    #[test]
+    fn a_function_on_one_line_is_a_block_and_goes_by_the_name_of_what_is_around_it() {
+        let source = "\
+def outer():
+  def inner(): return 1
+  return inner
+one = keep(lambda: outer())
+";
+        assert_blocks(source, &["", "outer.inner", "outer", "<lambda>"]);
+        let shape = Shape::of(source.as_bytes()).unwrap();
+        let [_, outer, inner, lambda] = &shape.blocks[..] else { panic!("{:?}", shape.blocks) };
+        assert_eq!((&outer.enclosing, outer.is_inline), (&None, false));
+        assert_eq!((inner.enclosing.as_deref(), inner.is_inline), (Some("outer"), true));
+        assert!(lambda.is_inline && lambda.words.contains("one"));
+    }
+
+    #[test]
+    fn statements_that_give_functions_other_names_are_known() {
+        let source = "\
+import a
+__all__ = ['load']
+HANDLERS: dict = {'load': load}
+if x == load: pass
+class A:
+    get = cached(load)
+register('text', load)
+";
+        let shape = Shape::of(source.as_bytes()).unwrap();
+        let names: Vec<_> = shape.tables.iter().map(Table::names).collect();
+        assert_eq!(names, [&["HANDLERS"][..], &["get"], &["register", "text", "load"]]);
+    }
+
+    #[test]
+    fn the_beginning_of_a_computed_name_is_a_word() {
+        let source = "def f(kind):\n    return getattr(x, f'visit_{kind}'), f'{kind}_end', 'load_%s'\n";
+        let words = &Shape::of(source.as_bytes()).unwrap().blocks[1].words;
+        assert!(words.contains("visit_") && words.contains("load_"), "{words:?}");
+    }
+
+    #[test]
+    fn an_encoding_is_read_from_the_first_two_lines() {
+        let of = |source: &str| Shape::of(source.as_bytes()).unwrap().encoding;
+        assert_eq!(of("# -*- coding: latin-1 -*-\n"), Some(b"latin-1".to_vec()));
+        assert_eq!(of("#!/usr/bin/python\n# vim: set fileencoding=utf-8 :\n"), Some(b"utf-8".to_vec()));
+        assert_eq!(of("x = 1\ny = 1\n# coding: latin-1\n"), None);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(super) struct Recording {
     /// The logs of which contexts are gone, since they ran again.
     thinned: HashSet<String>,
     logs_of_file: HashMap<i64, BTreeSet<String>>,
+    /// The logs of the processes that each log's process started.
+    children: HashMap<String, Vec<String>>,
     /// What the tests of each run depend on beside what ran.
     pub(super) surroundings: Vec<Surroundings>,
 }
@@ -80,6 +82,7 @@ impl Recording {
             spans: BTreeMap::new(),
             thinned: HashSet::new(),
             logs_of_file: HashMap::new(),
+            children: HashMap::new(),
             surroundings: Vec::new(),
         };
         if !recording.asking(|connection| has(connection, "hitlog_source"))? {
@@ -119,6 +122,15 @@ impl Recording {
         }
         for (file, log) in self.rows("select file_id, log_id from hitlog_log_file", pair)? {
             self.logs_of_file.entry(file).or_default().insert(log);
+        }
+        // All segments of a process are the child of what started it, and know all that the first knows.
+        for (child, parent) in self.rows(
+            "select log_id, parent_log_id from hitlog_log where parent_log_id is not null
+              union select log_id, first_log_id from hitlog_log where log_id <> first_log_id",
+            pair,
+        )? {
+            let (child, parent): (String, String) = (child, parent);
+            self.children.entry(parent).or_default().push(child);
         }
         let texts: Vec<String> =
             self.rows("select value from hitlog_surroundings", |row| row.get(0))?;
@@ -226,21 +238,54 @@ impl Recording {
         contexts.into_iter().filter_map(|context| self.test_of.get(context).copied())
     }
 
-    /// The tests of all processes in which something of `file` ran.
+    /// Whether any process loaded `file`. Files that nothing imports are in the recording, too.
+    pub(super) fn is_loaded(&self, file: &RecordedFile) -> bool {
+        self.logs_of_file.contains_key(&file.id)
+    }
+
+    /// The tests of all processes in which something of `file` ran, and of all that were forked from these.
     pub(super) fn tests_beside(&self, file: &RecordedFile) -> BTreeSet<usize> {
         let logs = self.logs_of_file.get(&file.id).into_iter().flatten();
-        let spans = logs.filter_map(|log| self.spans.get(log));
+        let spans = self.with_descendants(logs).into_iter().filter_map(|log| self.spans.get(log));
         spans.flat_map(|contexts| self.tests_of(contexts)).collect()
     }
 
-    /// The tests that were begun, in any process that ran `file`, after one of `contexts` was.
+    /// The tests that were begun, in any process that ran `file`, after one of `contexts` was; and those of
+    /// processes that were forked from one in which one of `contexts` was begun.
     pub(super) fn tests_after(&self, file: &RecordedFile, contexts: &BTreeSet<i64>) -> BTreeSet<usize> {
         let logs = self.logs_of_file.get(&file.id).into_iter().flatten();
-        let spans = logs.filter_map(|log| Some((self.spans.get(log)?, self.thinned.contains(log))));
-        let after = spans.flat_map(|(order, is_thinned)| {
-            order.iter().skip_while(move |id| !is_thinned && !contexts.contains(id))
-        });
-        self.tests_of(after).collect()
+        let mut after = BTreeSet::new();
+        let mut parents = Vec::new();
+        for log in logs {
+            let Some(order) = self.spans.get(log) else { continue };
+            let is_thinned = self.thinned.contains(log);
+            let order = order.iter().skip_while(|id| !is_thinned && !contexts.contains(id));
+            let before = after.len();
+            after.extend(self.tests_of(order));
+            if after.len() > before || is_thinned {
+                parents.push(log);
+            }
+        }
+        for log in self.with_descendants(parents) {
+            after.extend(self.tests_of(self.spans.get(log).into_iter().flatten()));
+        }
+        after
+    }
+
+    /// `logs`, and those of all processes that theirs started. What a parent knew when it forked its child
+    /// knows, too; when that was is not looked at.
+    fn with_descendants<'a>(
+        &'a self,
+        logs: impl IntoIterator<Item = &'a String>,
+    ) -> BTreeSet<&'a String> {
+        let mut found = BTreeSet::new();
+        let mut next: Vec<&String> = logs.into_iter().collect();
+        while let Some(log) = next.pop() {
+            if found.insert(log) {
+                next.extend(self.children.get(log).into_iter().flatten());
+            }
+        }
+        found
     }
 }
 

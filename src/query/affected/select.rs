@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// The file whose fixtures and hooks serve all tests below its folder.
 const CONFTEST: &str = "conftest.py";
 
+/// The module that a folder is.
+const PACKAGE: &str = "__init__";
+
 /// Tests that must run, and why.
 pub(super) struct Selection<'a> {
     recording: &'a Recording,
@@ -108,7 +111,7 @@ impl<'a> Selection<'a> {
 
     fn callers(&mut self) -> Result<&Callers, Error> {
         if self.callers.is_none() {
-            self.callers = Some(Callers::read(self.recording)?);
+            self.callers = Some(Callers::read(self.recording, self.unmeasured())?);
         }
         Ok(self.callers.get_or_insert_with(Callers::default))
     }
@@ -123,14 +126,14 @@ impl<'a> Selection<'a> {
         let recording = self.recording;
         let is_conftest = file.path.file_name() == Some(OsStr::new(CONFTEST));
         let has_run = runners.iter().any(|runners| runners.outside || !runners.contexts.is_empty());
-        // An empty conftest.py runs no line; that it is there makes its folder one that pytest knows.
-        if !has_run && !is_conftest {
+        // An empty module runs no line, and an empty conftest.py makes its folder one that pytest knows.
+        if !has_run && !is_conftest && !recording.is_loaded(file) {
             return Ok(());
         }
         let contexts: BTreeSet<i64> =
             runners.iter().flat_map(|runners| &runners.contexts).copied().collect();
         self.add(recording.tests_of(&contexts), why);
-        let is_everywhere = runners.iter().any(|runners| runners.outside);
+        let is_everywhere = !has_run || runners.iter().any(|runners| runners.outside);
         if !is_python(&file.path) && !is_everywhere {
             // Nobody imports it. What was touched in the recording is likely to be the same.
             let behind = (file.state != "changed").then(|| recording.tests_after(file, &contexts));
@@ -205,6 +208,53 @@ impl<'a> Selection<'a> {
         } else {
             self.add(own, &why);
         }
+    }
+
+    /// The Python files of the project that were loaded and of which no line was recorded, each with the tests
+    /// in it.
+    fn unmeasured(&self) -> Vec<(PathBuf, BTreeSet<usize>)> {
+        let all = self.recording.surroundings.iter().flat_map(Surroundings::paths);
+        let unmeasured = all.filter(|path| is_python(path) && !self.is_remembered(path));
+        let unmeasured: BTreeSet<&PathBuf> = unmeasured.collect();
+        let with_tests = |path: &PathBuf| (path.clone(), self.tests_in(path).into_iter().collect());
+        unmeasured.into_iter().map(with_tests).collect()
+    }
+
+    /// Adds the tests of which the files name a module that was added: it may take the place of another one, or
+    /// of none. Returns these modules.
+    pub(super) fn add_unknown_modules(&mut self) -> Result<Vec<(PathBuf, &'static str)>, Error> {
+        let added = self.recording.surroundings.iter().flat_map(Surroundings::added_modules);
+        let added: BTreeSet<PathBuf> = added.filter(|path| !self.is_known(path)).collect();
+        let mut found = Vec::new();
+        for path in added {
+            let tests = self.tests_naming_module(&path)?;
+            if !tests.is_empty() {
+                self.add(tests, &format!("{} was added", from_here(&path)));
+                found.push((path, "was added"));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tests that depend on files which name the module in the file `path`. A package also makes other
+    /// modules of the tests below it.
+    fn tests_naming_module(&mut self, path: &Path) -> Result<BTreeSet<usize>, Error> {
+        let is_package = path.file_stem() == Some(OsStr::new(PACKAGE));
+        let name = if is_package { path.parent().and_then(Path::file_name) } else { path.file_stem() };
+        let name = name.and_then(OsStr::to_str).unwrap_or_default();
+        let mut tests = BTreeSet::new();
+        if is_package {
+            tests.extend(self.tests_below(path));
+        }
+        for file in self.callers()?.files_naming(name).to_vec() {
+            let own = self.tests_in(&file);
+            match self.recording.files.iter().find(|known| known.path == file) {
+                Some(file) => tests.extend(self.recording.tests_beside(file)),
+                None if own.is_empty() => tests.extend(0..self.recording.tests.len()),
+                None => tests.extend(own),
+            }
+        }
+        Ok(tests)
     }
 
     /// Whether the recording can tell by itself whether the file `path` changed.

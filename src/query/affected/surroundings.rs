@@ -14,6 +14,12 @@ use std::time::SystemTime;
 /// Endings of the folders in which installers say what a package consists of.
 const PACKAGE_ENDINGS: [&str; 4] = ["dist-info", "egg-info", "egg-link", "pth"];
 
+/// Folders with other people's modules, or with none.
+const FOREIGN_FOLDERS: [&str; 4] = ["__pycache__", "node_modules", "site-packages", "dist-packages"];
+
+/// Marks the root folder of an environment.
+const ENVIRONMENT: &str = "pyvenv.cfg";
+
 /// Stands for the hash of a file that was modified while it was in use.
 const MODIFIED: &str = "modified meanwhile";
 
@@ -48,6 +54,9 @@ pub struct Surroundings {
     installed: BTreeMap<PathBuf, String>,
     /// The hash of the content of each file with data.
     data_files: BTreeMap<PathBuf, Option<String>>,
+    /// All modules below the root, loaded or not, relative to it: another one may take the place of one that was
+    /// loaded. `None` in recordings that do not tell.
+    modules: Option<BTreeSet<PathBuf>>,
 }
 
 /// How surroundings became others.
@@ -75,8 +84,21 @@ impl Surroundings {
             files: request.paths.iter().map(with_hash).collect(),
             installed: request.packages.iter().map(installed).collect(),
             data_files: data_files.map(|path| with_hash(&path)).collect(),
+            modules: Some(modules(&request.root)),
             request,
         }
+    }
+
+    /// The files that were looked at.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.keys()
+    }
+
+    /// The modules below the root that were not there.
+    pub(super) fn added_modules(&self) -> Vec<PathBuf> {
+        let Some(known) = &self.modules else { return Vec::new() };
+        let present = modules(&self.request.root);
+        present.difference(known).map(|path| self.request.root.join(path)).collect()
     }
 
     /// Takes over what an earlier look saw of files that this one did not look at, unless they are gone.
@@ -141,6 +163,27 @@ fn installed(folder: &Path) -> String {
         text.push(0);
     }
     sha256(&text)
+}
+
+/// All Python modules below `root`, relative to it: those in hidden folders and environments are left out.
+fn modules(root: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let is_foreign = name.starts_with('.') || FOREIGN_FOLDERS.contains(&&*name);
+                if !is_foreign && !path.join(ENVIRONMENT).exists() {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".py") {
+                found.extend(path.strip_prefix(root).map(Path::to_owned));
+            }
+        }
+    }
+    found
 }
 
 fn matching(pattern: &Path) -> Vec<PathBuf> {

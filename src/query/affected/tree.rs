@@ -110,6 +110,9 @@ fn difference(before: Option<Vec<u8>>, present: Option<Vec<u8>>) -> Fate {
     let Some(present) = present else { return Fate::Other("is gone") };
     let before = before.and_then(|source| Shape::of(&source));
     match (before, Shape::of(&present)) {
+        (Some(before), Some(present)) if before.encoding != present.encoding => {
+            Fate::Other("is in another encoding")
+        }
         (Some(before), Some(present)) => Fate::Edited(compare(&before, &present)),
         _ => Fate::Other("changed, and is not Python"),
     }

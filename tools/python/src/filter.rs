@@ -75,6 +75,16 @@ impl Filter {
         (wanted && !self.omit.iter().any(|glob| glob.matches(&path))).then_some(path)
     }
 
+    /// The absolute path of the code named `name`, which is not measured, if it is a file of the project all
+    /// the same: one below the directory of the run and in no environment.
+    pub fn unmeasured_of_project(&self, name: &[u8]) -> Option<Vec<u8>> {
+        if !name.ends_with(b".py") || name.starts_with(b"<") || self.is_excluded(name) {
+            return None;
+        }
+        let path = self.absolute(name)?;
+        (!self.is_excluded(&path) && self.is_own(&self.directory, &path)).then_some(path)
+    }
+
     fn has_source(&self) -> bool {
         !self.source_directories.is_empty() || !self.source_packages.is_empty()
     }

@@ -1,4 +1,5 @@
-//! What this process could not record although it is being recorded, in sentences.
+//! What this process could not record although it is being recorded, in sentences; and which files of the
+//! project it ran that are not measured.
 //!
 //! Each sentence is kept once and goes into a file of this process in the run directory, where the
 //! compactor finds it: whoever reads the summary of a run hears of it, whatever became of the process.
@@ -10,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hitlog::run_directory::NOTES_FILE_PREFIX;
+use hitlog::run_directory::{LOADED_FILE_PREFIX, NOTES_FILE_PREFIX};
 
 /// The sentences of this process so far, and its run directory.
 struct Notes {
@@ -37,7 +38,8 @@ pub fn tell(note: &str) {
     }
     notes.known.push(note.to_owned());
     if let Some(directory) = &notes.directory {
-        append(directory, note);
+        let line = note.replace(['\n', '\r'], " ") + "\n";
+        append(directory, NOTES_FILE_PREFIX, line.as_bytes());
     }
     if std::env::var_os("HITLOG_DEBUG").is_some_and(|value| !value.is_empty()) {
         // The program may have closed it.
@@ -45,10 +47,14 @@ pub fn tell(note: &str) {
     }
 }
 
-/// A note that cannot be written is worth no disturbance of the program.
-fn append(directory: &Path, note: &str) {
-    let path = directory.join(format!("{NOTES_FILE_PREFIX}{}.txt", std::process::id()));
+/// Names the file at `path` as one that this process ran: tests depend on it although no line is recorded.
+pub fn tell_loaded(run_directory: &Path, path: &[u8]) {
+    append(run_directory, LOADED_FILE_PREFIX, &[path, b"\0"].concat());
+}
+
+/// What cannot be written is worth no disturbance of the program.
+fn append(directory: &Path, prefix: &str, text: &[u8]) {
+    let path = directory.join(format!("{prefix}{}.txt", std::process::id()));
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    let line = note.replace(['\n', '\r'], " ") + "\n";
-    let _ = opened.and_then(|mut file| file.write_all(line.as_bytes()));
+    let _ = opened.and_then(|mut file| file.write_all(text));
 }

@@ -23,6 +23,7 @@ use hitlog::{ContextGuard, FileId, Recorder};
 use crate::configuration::Configuration;
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::notes;
 use crate::stamps::{self, COUNT_BITS, COUNT_MAX, Stamps};
 
 /// A line that ran this often in one context is not reported again before the next one: by then its
@@ -322,6 +323,11 @@ impl Session {
             return file;
         }
         let path = self.filter.decide(name, is_in_package);
+        if path.is_none()
+            && let Some(path) = self.filter.unmeasured_of_project(name)
+        {
+            notes::tell_loaded(&self.run_directory, &path);
+        }
         let mut files = lock(&self.files);
         let file = match path {
             None => self.unmeasured,

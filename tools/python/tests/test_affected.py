@@ -452,6 +452,221 @@ def test_whatever_fails_is_affected(recorded: Project, name: str, line: int) -> 
     assert (affected == set()) == (line == 13)
 
 
+def write(project: Project, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = project.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+# Ways in which the result of a function reaches a test that does not run it: what stands in `keep.py`.
+# `compute` is what changes.
+KEPT = {
+    "body on the line of its header": """
+import functools
+from base0 import compute0
+
+@functools.lru_cache(None)
+def once0(): return compute0()
+""",
+    "lambda": """
+import functools
+from base0 import compute0
+
+once0 = functools.lru_cache(None)(lambda: compute0())
+""",
+    "table of functions": """
+from base0 import compute0
+
+HANDLERS0 = {"one": compute0}
+_kept0 = {}
+
+def once0():
+    if not _kept0:
+        _kept0["one"] = HANDLERS0["one"]()
+    return _kept0["one"]
+""",
+    "another name": """
+import functools
+from base0 import compute0
+
+once0 = functools.lru_cache(None)(compute0)
+""",
+    "decorator": """
+import base0
+
+_all0 = {}
+_kept0 = {}
+
+def register0(function):
+    _all0["one"] = function
+    return function
+
+@register0
+def local0():
+    return base0.compute0()
+
+def once0():
+    if not _kept0:
+        _kept0["one"] = _all0["one"]()
+    return _kept0["one"]
+""",
+    "computed name": """
+import base0
+
+_kept0 = {}
+
+def once0():
+    if not _kept0:
+        part = "ute"
+        _kept0["one"] = getattr(base0, f"comp0_{part}")()
+    return _kept0["one"]
+""",
+    "function inside": """
+from base0 import compute0
+
+def keeping0():
+    kept = []
+    def inner0():
+        if not kept:
+            kept.append(compute0())
+        return kept[-1]
+    return inner0
+
+once0 = keeping0()
+""",
+}
+KEPT_TESTS = """
+import keep0
+
+def test_first0():
+    assert keep0.once0() == 7
+
+def test_second0():
+    assert keep0.once0() == 7
+"""
+
+
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_ways_in_which_results_are_kept(project: Project, is_measured: bool) -> None:
+    """Also where the tests themselves are not measured, so that nothing is known of what they ran."""
+    ways = dict(zip("abcdefg", KEPT))
+    sources = []
+    for letter, way in ways.items():
+        name = "comp0_ute" if way == "computed name" else "compute0"
+        texts = {"base0.py": f"def {name}():\n    return 7\n", "keep0.py": KEPT[way]}
+        texts["test_keep0.py"] = KEPT_TESTS
+        # No two ways have a name in common.
+        write(
+            project,
+            {path.replace("0", letter): text.replace("0", letter) for path, text in texts.items()},
+        )
+        sources += [f"--hitlog-source=base{letter}", f"--hitlog-source=keep{letter}"]
+    project.record(*([] if is_measured else sources))
+    for letter, way in ways.items():
+        project.edit(f"base{letter}.py", "return 7", "return 3 + 4")
+        assert {f"test_first{letter}", f"test_second{letter}"} <= project.affected(), way
+        project.edit(f"base{letter}.py", "return 3 + 4", "return 7")
+
+
+def test_encoding(project: Project) -> None:
+    write(project, {"latin.py": "# one\nTEXT = 'a'\n"})
+    project.edit("test_shop.py", "import shop", "import shop, latin")
+    project.record()
+    project.edit("latin.py", "# one", "# other")
+    assert project.affected() == set()
+    project.edit("latin.py", "# other", "# -*- coding: latin-1 -*-")
+    assert project.affected() >= SHOP_TESTS
+
+
+def test_module_without_a_line(project: Project) -> None:
+    write(project, {"package/__init__.py": "", "package/part.py": "ONE = 1\n"})
+    project.edit("test_shop.py", "import shop", "import shop, package.part")
+    project.record()
+    assert project.affected() == set()
+    write(project, {"package/__init__.py": "TWO = 2\n"})
+    assert project.affected() >= SHOP_TESTS
+    (project.folder / "package/__init__.py").unlink()
+    assert project.affected() >= SHOP_TESTS
+
+
+def test_module_that_only_a_child_loads(project: Project) -> None:
+    write(project, {"worker.py": "import shop\nassert shop.price(3) == 6\n"})
+    project.edit("test_shop.py", 'sys.executable, "-c", code', 'sys.executable, "worker.py"')
+    project.record("--hitlog-source=shop")
+    assert project.affected() == set()
+    project.edit("worker.py", "== 6", "== 7")
+    assert "test_child" in project.affected()
+
+
+def test_text_with_doctests(project: Project) -> None:
+    write(project, {"guide.txt": ">>> import shop\n>>> shop.price(2)\n4\n"})
+    project.record("--doctest-glob=*.txt")
+    assert project.affected() == set()
+    project.edit("guide.txt", "4", "5")
+    assert {test["test"] for test in project.answer()["tests"]} == {"guide.txt::guide.txt"}
+
+
+def test_module_that_appears(project: Project) -> None:
+    write(project, {"unrelated/other.py": ""})
+    project.edit(
+        "shop.py", "import os", "try:\n    import fast_shop\nexcept ImportError:\n    fast_shop = None"
+    )
+    project.record()
+    write(project, {"unrelated/more.py": ""})
+    assert project.affected() == set()
+    write(project, {"fast_shop/__init__.py": ""})
+    assert project.affected() >= SHOP_TESTS
+    assert "fast_shop/__init__.py (was added)" in project.run("hitlog", "affected")
+    assert project.ran() >= SHOP_TESTS
+    assert project.affected() == set()
+
+
+def test_module_that_the_parent_of_forked_tests_imported(project: Project) -> None:
+    """The children run no line of it, and have what it made."""
+    write(
+        project,
+        {
+            "made.py": "VALUE = 1\n",
+            "test_made.py": "import made\n\ndef test_made():\n    assert made.VALUE\n",
+        },
+    )
+    project.record("--hitlog-isolate")
+    project.edit("made.py", "= 1", "= 2")
+    assert "test_made" in project.affected()
+
+
+def test_isolated_tests_depend_on_what_they_ran(project: Project) -> None:
+    """Where names alone say nothing: `get` is a method of both, and each test names it."""
+    write(
+        project,
+        {
+            "one.py": "class One:\n    def get(self):\n        return 1\n",
+            "two.py": "class Two:\n    def get(self):\n        return 2\n",
+            "test_get.py": "import one, two\n\ndef test_one():\n    assert one.One().get() == 1\n\n"
+            "def test_two():\n    assert two.Two().get() == 2\n",
+        },
+    )
+    project.record()
+    project.edit("one.py", "return 1", "return 2 - 1")
+    assert project.affected() == {"test_one", "test_two"}
+    project.record("--hitlog-isolate")
+    project.edit("one.py", "return 2 - 1", "return 1")
+    assert project.affected() == {"test_one"}
+    assert project.ran("--hitlog-isolate") == {"test_one"}
+    project.edit("two.py", "return 2", "return 1 + 1")
+    assert project.affected() == {"test_two"}
+    project.edit("store.py", "return 3", "return 1 + 2")
+    assert project.affected() == {"test_two", "test_first", "test_third"}
+
+
+def test_answer_for_another_folder(recorded: Project) -> None:
+    (recorded.folder.parent / "elsewhere").mkdir()
+    elsewhere = Project(recorded.folder.parent / "elsewhere")
+    output = elsewhere.run("hitlog", "affected", "--db", str(recorded.folder / "hitlog.db"))
+    assert f"recorded in {recorded.folder}" in output
+
+
 def test_mistakes(project: Project) -> None:
     output = project.run("hitlog", "affected", "--db", "nosuch.db", status=2)
     assert output.startswith("hitlog: nosuch.db: no such file")

@@ -122,17 +122,19 @@ class WorkerTests:
         self._config = config
         self._is_first = workerinput.get("workerid") == "gw0"
         self._collected: list[str] = []
+        self._texts: set[str] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Note all tests, before any is left out. All workers find the same."""
         self._collected = [item.nodeid for item in items]
+        self._texts = _text_files(items)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Hand over."""
         output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
-        output[_FILES] = sorted(_project_files(self._config))
+        output[_FILES] = sorted(_project_files(self._config) | self._texts)
         if self._is_first:
             output[_COLLECTED] = self._collected
 
@@ -147,6 +149,7 @@ class Tests:
         self._directory = os.environ.get("HITLOG_RUN")
         self._begin_ns = time.time_ns()
         self._files: set[str] = set()
+        self._texts: set[str] = set()
         self._collected: list[str] = []
         self._outcomes: dict[str, str] = {}
 
@@ -165,8 +168,9 @@ class Tests:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note all tests, before any is left out."""
+        """Note all tests, before any is left out, and the files they are in that are not Python's."""
         self._collected = [item.nodeid for item in items]
+        self._texts = _text_files(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note how a phase of a test ended. Only one that ended after all phases has passed."""
@@ -216,7 +220,8 @@ class Tests:
         paths.add(os.path.join(sys.prefix, "pyvenv.cfg"))
         if self._config.inipath:
             paths.add(os.path.realpath(self._config.inipath))
-        paths |= self._files | _project_files(self._config)
+        paths |= self._files | self._texts | _project_files(self._config)
+        paths |= _loaded_by_children(self._directory or "")
         request = {
             "root": root,
             "interpreter": sys.executable,
@@ -250,6 +255,25 @@ def _project_files(config: pytest.Config) -> set[str]:
     paths = {os.path.realpath(name) for name in names if isinstance(name, str) and name.endswith(".py")}
     prefix = os.path.join(os.path.realpath(sys.prefix), "")
     return {path for path in paths if path.startswith(root) and not _is_installed(path, prefix)}
+
+
+def _text_files(items: list[pytest.Item]) -> set[str]:
+    """Find the files with tests that Python does not load, such as texts with doctests."""
+    # Before pytest 7 an item had no `path`.
+    return {
+        path for path in (os.path.realpath(str(item.fspath)) for item in items) if path[-3:] != ".py"
+    }
+
+
+def _loaded_by_children(directory: str) -> set[str]:
+    """Find what any process of the run wrote down of the files that are not measured."""
+    paths: set[str] = set()
+    for entry in os.scandir(directory) if directory else ():
+        if entry.name.startswith("loaded-"):
+            with open(entry.path, "rb") as file:
+                # What was cut short by a full disk does not end with NUL.
+                paths.update(os.fsdecode(path) for path in file.read().split(b"\0")[:-1])
+    return paths
 
 
 def _is_installed(path: str, prefix: str) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What is in a run directory beside the logs.
-_OTHER_FILES = ("run.json", "config.json", "tests.json", "process-", "notes-")
+_OTHER_FILES = ("run.json", "config.json", "tests.json", "process-", "notes-", "loaded-")
 _ANY_HIT = "select exists (select * from line_bits), exists (select * from arc)"
 
 
