@@ -3,11 +3,12 @@
 usage: mutate.py PROJECT --package FOLDER --count N --seed N --hitlog COMMAND --results FILE
                  [--testmon PYTHON]
 
-A recording is made once. For each change (a constant, an operator, a condition, a deleted statement,
+Two recordings are made once: of the usual run, and of one in which each test has a process of its own
+(`--hitlog-isolate`). For each change (a constant, an operator, a condition, a deleted statement,
 a statement that raises) the whole suite runs without any recording, and what no longer passes is
-compared with the answer of `hitlog affected`, and with the selection of pytest-testmon where that is
-given. Where all tests are selected, none can be missed, and the suite does not run. Changes with which
-it does not end are passed over. Results are kept, so that a run that was interrupted goes on.
+compared with the answers of `hitlog affected`, and with the selection of pytest-testmon where that is
+given. Where all of them select all tests, none can be missed, and the suite does not run. Changes with
+which it does not end are passed over. Results are kept, so that a run that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 HANG_GUARD = 180.0
+# The recordings that are asked, by what they are called in the results.
+RECORDINGS = {"hitlog": "hitlog.db", "isolated": "isolated.db"}
 COMPARISONS = {
     "==": "!=",
     "!=": "==",
@@ -186,12 +189,11 @@ class Suite:
         return {line.strip() for line in done.stdout.splitlines() if "::" in line}
 
 
-def affected(hitlog: list[str], project: Path) -> dict[str, str]:
-    """Return the tests that hitlog calls affected, each with the reason."""
-    done = subprocess.run(
-        [*hitlog, "affected", "--json"], cwd=project, capture_output=True, text=True, check=True
-    )
-    return {test["test"]: test["why"] for test in json.loads(done.stdout)["tests"]}
+def affected(hitlog: list[str], project: Path, database: str) -> set[str]:
+    """Return the tests that hitlog calls affected."""
+    command = [*hitlog, "affected", "--json", "--db", database]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    return {test["test"] for test in json.loads(done.stdout)["tests"]}
 
 
 def judge(
@@ -201,15 +203,19 @@ def judge(
     result: dict[str, Any] = {"kind": mutation.kind, "place": f"{mutation.path}:{mutation.first}"}
     before = [mutation.apply(suite.project) for suite in suites]
     try:
-        selected = affected(options.hitlog.split(), suites[0].project)
-        # If all are selected, none can be missed.
-        failing = usual - suites[0].passing() if usual - set(selected) else set()
-        result.update(
-            failing=len(failing), selected=len(selected), missed=sorted(failing - set(selected))
-        )
+        answers = {
+            name: affected(options.hitlog.split(), suites[0].project, database)
+            for name, database in RECORDINGS.items()
+        }
         if len(suites) > 1:
-            theirs = suites[1].testmon()
-            result.update(testmon=len(theirs & usual), testmon_missed=sorted(failing - theirs))
+            answers["testmon"] = suites[1].testmon()
+        # If all are selected, none can be missed.
+        is_open = any(usual - selected for selected in answers.values())
+        failing = usual - suites[0].passing() if is_open else set()
+        result["failing"] = len(failing)
+        for name, selected in answers.items():
+            result[name] = len(selected & usual)
+            result[f"{name}_missed"] = sorted(failing - selected)
     except subprocess.TimeoutExpired:
         result["hangs"] = True
     finally:
@@ -230,14 +236,11 @@ def summary(results: list[dict[str, Any]], total: int) -> str:
     judged = [result for result in results if "hangs" not in result]
     failing = sum(result["failing"] > 0 for result in judged)
     lines = [f"{len(judged)} changes, {failing} of them seen to fail a test; {total} tests"]
-    for name, selected, missed in (
-        ("hitlog", "selected", "missed"),
-        ("testmon", "testmon", "testmon_missed"),
-    ):
-        of_tool = [result for result in judged if selected in result]
+    for name in (*RECORDINGS, "testmon"):
+        of_tool = [result for result in judged if name in result]
         if of_tool:
-            sizes = [result[selected] / total for result in of_tool]
-            tests = sum(len(result[missed]) for result in of_tool)
+            sizes = [result[name] / total for result in of_tool]
+            tests = sum(len(result[f"{name}_missed"]) for result in of_tool)
             mean, median = statistics.mean(sizes), statistics.median(sizes)
             lines.append(
                 f"{name}: {mean:.1%} of the tests selected (median {median:.1%}), {tests} missed"
@@ -264,8 +267,13 @@ def main() -> int:
         suites.append(Suite(copy, options.testmon))
         print(f"testmon records in {timed(suites[1], '--testmon'):.1f} s", flush=True)
         print(f"and without a change runs {timed(suites[1], '--testmon'):.1f} s", flush=True)
-    recording = suites[0].pytest("--hitlog")
-    print(recording.stdout[-300:], flush=True)
+    for name, database in RECORDINGS.items():
+        options_of = ["--hitlog", "--hitlog-output", database]
+        options_of += ["--hitlog-isolate"] if name == "isolated" else []
+        print(f"{name} records in {timed(suites[0], *options_of):.1f} s", flush=True)
+        unchanged = ["--hitlog-affected", "--hitlog-output", database]
+        print(f"and without a change runs {timed(suites[0], *unchanged):.1f} s", flush=True)
+    print(f"without a recording the suite runs {timed(suites[0], '-p', 'no:hitlog'):.1f} s", flush=True)
     usual = suites[0].passing() & suites[0].passing()
     chosen = mutations(options.project, options.package)
     random.Random(options.seed).shuffle(chosen)
@@ -283,7 +291,7 @@ def main() -> int:
             file.write(json.dumps(results[-1]) + "\n")
         print(json.dumps(results[-1])[:300], flush=True)
     print(summary(results, len(usual)))
-    return int(any(result.get("missed") for result in results))
+    return int(any(result.get(f"{name}_missed") for result in results for name in RECORDINGS))
 
 
 def _known(path: Path) -> list[dict[str, Any]]:
