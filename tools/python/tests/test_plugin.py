@@ -129,6 +129,13 @@ def test_wrong_settings_are_told(suite: Suite, name: str, text: str, said: str) 
     assert said in output
 
 
+def test_a_configuration_file_that_is_not_there_is_told(suite: Suite) -> None:
+    output = suite.pytest("--hitlog", COVERAGE_RCFILE="nosuch.toml")
+    assert "5 passed" in output
+    assert f"nothing was recorded: {suite.folder}/nosuch.toml: no file that can be read" in output
+    assert "unset COVERAGE_RCFILE" in output
+
+
 def test_a_run_that_cannot_be_joined_is_told(suite: Suite) -> None:
     gone = str(suite.folder / "gone")
     output = suite.pytest("--hitlog", HITLOG_RUN=gone)
