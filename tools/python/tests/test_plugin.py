@@ -190,7 +190,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         suite.write(test_it="def test_it(): pass\n")
         with contextlib.suppress(OSError), (tmp_path / "fill").open("wb") as file:
             file.write(bytes(128 * 1024))
-        output = suite.pytest("--hitlog", "-B")
+        output = suite.pytest("--hitlog", PYTHONDONTWRITEBYTECODE="1")
         assert "1 passed" in output
         assert "nothing was recorded: [Errno 28] No space left on device" in output
         assert f"Something in {tmp_path}/.hitlog/" in output
