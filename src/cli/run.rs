@@ -170,8 +170,11 @@ fn compact_and_print(run: &Path, arguments: &Arguments) -> Result<(), Error> {
     let report = compact::compact(&[run.to_owned()], &options)?;
     compact::print_for_people(&report);
     if report.lines == 0 && report.arcs == 0 {
-        say(&"nothing that ran is measured; correct --source, or source, include and omit in the \
-              configuration (see `hitlog run --help`)");
+        // A program may want nothing but contexts and samples.
+        say(
+            &"no line that ran is measured. If one should be, correct --source, or source, include and \
+              omit in the configuration (see `hitlog run --help`)",
+        );
     }
     Ok(())
 }

@@ -223,7 +223,7 @@ def test_broken_settings_are_told_by_hitlog_run(suite: Suite) -> None:
 
 def test_that_nothing_is_measured_is_explained_by_hitlog_run(suite: Suite) -> None:
     command = ("-m", "hitlog", "run", "--source", "nosuch", "--", sys.executable, "helpers.py")
-    explained = "hitlog: nothing that ran is measured; correct --source"
+    explained = "hitlog: no line that ran is measured. If one should be, correct --source"
     assert explained in suite.run(*command)
     assert explained not in suite.run(*command[:3], *command[5:])
 
