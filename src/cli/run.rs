@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::command::{Ended, Signals, not_started_exit_code};
 use super::{DONE, Error, NOT_DONE, compact, say};
-use crate::compactor::{Options, check_output, quoted};
+use crate::compactor::{Options, check_output, quoted, told_in};
 use crate::run_directory::{self, COMMAND_FILE, CONTEXT_VARIABLE, RUN_FILE, RUN_VARIABLE};
 use crate::run_marker::RunMarker;
 
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     // Without it only the exit status of one process is unknown.
     let _ = write_json(&run.join(COMMAND_FILE), &ended);
     if !run_directory::has_logs(&run) {
-        explain_nothing_recorded(&ended);
+        explain_nothing_recorded(&run, &ended);
         return Ok(ended.exit_code());
     }
     let [from, to] = [&run, &arguments.output].map(|path| quoted(&path.to_string_lossy()));
@@ -169,6 +169,13 @@ fn compact_and_print(run: &Path, arguments: &Arguments) -> Result<(), Error> {
     let options = Options { plain_tables: arguments.plain_tables, ..Options::new(&arguments.output) };
     let report = compact::compact(&[run.to_owned()], &options)?;
     compact::print_for_people(&report);
+    if report.lines == 0 && report.arcs == 0 {
+        // A program may want nothing but contexts and samples.
+        say(
+            &"no line that ran is measured. If one should be, correct --source, or source, include and \
+              omit in the configuration (see `hitlog run --help`)",
+        );
+    }
     Ok(())
 }
 
@@ -176,14 +183,23 @@ fn compact_and_print(run: &Path, arguments: &Arguments) -> Result<(), Error> {
 fn explain_not_started(arguments: &Arguments, run: &Path, error: &io::Error) -> u8 {
     let _ = fs::remove_file(run.join(RUN_FILE)).and_then(|()| fs::remove_dir(run));
     let name = arguments.command[0].to_string_lossy();
-    say(&format!("{name}: cannot be started: {error}. Check its spelling, its permissions and PATH."));
+    let remedy = match name.starts_with('-') {
+        true => "It is no option of `hitlog run` either: see `hitlog run --help`.",
+        false => "Check its spelling, its permissions and PATH.",
+    };
+    say(&format!("{name}: cannot be started: {error}. {remedy}"));
     not_started_exit_code(error)
 }
 
-fn explain_nothing_recorded(ended: &Ended) {
-    say(&format!(
-        "the command ended ({ended}), but no process recorded anything. Is the Python package installed \
-         there (pip install hitlog), and is what ran measured (--source, [tool.hitlog])? A run inside of this one \
-         (`hitlog run` or `pytest --hitlog`) records for itself. See `hitlog run --help`."
-    ));
+fn explain_nothing_recorded(run: &Path, ended: &Ended) {
+    let told: Vec<String> = told_in(run).collect();
+    let why = if told.is_empty() {
+        ". Is the Python package installed there (pip install hitlog), and is what ran measured (--source, \
+         [tool.hitlog])? A run inside of this one (`hitlog run` or `pytest --hitlog`) records for itself. See \
+         `hitlog run --help`."
+            .to_owned()
+    } else {
+        format!(": {}", told.join("; "))
+    };
+    say(&format!("the command ended ({ended}), but no process recorded anything{why}"));
 }

@@ -174,6 +174,13 @@ fn read_run(folder: &Path, found: &mut Inputs) {
     }
 }
 
+/// What processes of the run in `folder` could not record, as sentences.
+pub(crate) fn told_in(folder: &Path) -> impl Iterator<Item = String> {
+    let mut found = Inputs::default();
+    read_run(folder, &mut found);
+    found.told.into_keys()
+}
+
 /// The names of the files on single processes in `folder`, sorted.
 fn names_in(folder: &Path) -> Vec<String> {
     let is_one =

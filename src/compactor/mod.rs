@@ -37,6 +37,7 @@ mod update;
 pub(crate) mod wording;
 
 pub use combine::{CombineOptions, Combined, PathMap, Recording, combine, configured_paths};
+pub(crate) use discover::told_in;
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 pub use update::{Changes, update};

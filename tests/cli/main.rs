@@ -45,6 +45,24 @@ fn a_command_in_which_nothing_recorded_is_told_so_with_the_reasons() {
 }
 
 #[test]
+fn what_kept_processes_from_recording_is_told() {
+    let folder = Folder::new();
+    let refused = "echo 'not recorded: pyproject.toml is broken' > $HITLOG_RUN/notes-$$.txt";
+    let ended = folder.run_shell(refused);
+    let told = "but no process recorded anything: not recorded: pyproject.toml is broken\n";
+    assert!(ended.stderr.ends_with(told), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1);
+}
+
+#[test]
+fn an_option_that_there_is_not_is_told_from_a_command() {
+    let folder = Folder::new();
+    let ended = folder.hitlog(["run", "--nonsense", "--", "true"]);
+    assert_eq!(ended.code, Some(127), "{ended:?}");
+    assert!(ended.stderr.contains("It is no option of `hitlog run` either"), "{ended:?}");
+}
+
+#[test]
 fn a_command_that_cannot_be_started_ends_as_with_env() {
     let folder = Folder::new();
     fs::write(folder.path().join("data"), "not a program").expect("writable");

@@ -67,7 +67,9 @@ fn has_configuration(run_directory: PathBuf) -> bool {
 
 /// Begins to record this process into `run_directory`, in `context`; files below the directories
 /// `excluded` are not measured. Returns whether the run wants a context for each test of unittest. Raises
-/// RuntimeError with a sentence if that cannot be.
+/// RuntimeError with a sentence if that cannot be; then nothing is recorded, and nothing has changed.
+///
+/// All threads are recorded, whichever calls this. Does nothing in a process that is recorded already.
 #[pyfunction]
 fn begin(
     py: Python<'_>,
@@ -91,7 +93,8 @@ fn begin(
     Ok(settings.test_contexts)
 }
 
-/// Takes those of these files down that are measured, whether anything of them runs or not.
+/// Takes those of these files down that are measured, whether anything of them runs or not. In a process
+/// that is not recorded it does nothing.
 #[pyfunction]
 fn mention(py: Python<'_>, paths: Vec<PathBuf>) {
     let Some(session) = session::current() else { return };
@@ -106,7 +109,8 @@ fn refusal(error: Error) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
-/// Ends the recording of this process, with its exit status if that is known.
+/// Ends the recording of this process, with its exit status (0 to 255) if that is known: lines that run
+/// from here on, in whichever thread, are not recorded. Children that are recorded by then go on.
 #[pyfunction]
 #[pyo3(signature = (exit_status = None))]
 fn end(py: Python<'_>, exit_status: Option<i32>) {
@@ -129,7 +133,9 @@ fn is_main_thread() -> bool {
 }
 
 /// Makes `name` the context: in the main thread that of the process, in another thread its own one
-/// (`None`: the process's). Returns the one before, to be given back.
+/// (`None`: the process's). Returns the one before, to be given back; `None` if there was none, or in a
+/// process that is not recorded. Bytes that are no UTF-8 come back as surrogates (PEP 383). A forked child
+/// goes on in the context of the thread that forked. Raises TypeError for what is no text.
 #[pyfunction]
 fn switch_context<'py>(
     py: Python<'py>,
@@ -146,7 +152,8 @@ fn switch_context<'py>(
     before.map(|bytes| context_text(py, &bytes)).transpose()
 }
 
-/// To be called when the calling thread is about to start a process; returns its context.
+/// To be called when the calling thread is about to start a process, so that a child finds its context
+/// without the environment; returns that context, empty in a process that is not recorded.
 #[pyfunction]
 fn child_starts(py: Python<'_>) -> Bound<'_, PyBytes> {
     let context = session::current().map(|session| {
@@ -156,7 +163,9 @@ fn child_starts(py: Python<'_>) -> Bound<'_, PyBytes> {
     PyBytes::new(py, &context.unwrap_or_default())
 }
 
-/// Records a measurement with the time of the call.
+/// Records a measurement, in the unit that `name` tells, with the time of the call and the context of the
+/// calling thread. Raises OverflowError or TypeError for what is no whole number from 0 to 2**64 - 1. In a
+/// process that is not recorded it does nothing else.
 #[pyfunction]
 fn sample(name: &Bound<'_, PyAny>, value: u64) -> PyResult<()> {
     let name = context_bytes(name)?;
@@ -166,7 +175,8 @@ fn sample(name: &Bound<'_, PyAny>, value: u64) -> PyResult<()> {
     Ok(())
 }
 
-/// To be called in every forked child.
+/// To be called in every forked child, before anything else: it gets a log of its own, and its only thread
+/// becomes its main thread. In a process that is not recorded, or was not forked, nothing is lost by it.
 #[pyfunction]
 fn after_fork(py: Python<'_>) {
     interpreter::after_fork(py);

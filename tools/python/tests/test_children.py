@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from conftest import Recording
+from environments import run_unrecorded
 
 FORK = """\
 import os, signal, sys
@@ -151,6 +152,92 @@ def test_programs_that_are_started(recording: Recording, start: str) -> None:
     recording.program(f"import os, subprocess, sys, hitlog\nwith hitlog.context('c'):\n    {start}\n")
     assert recording.lines("c", "child.py") == {1, 2, 3}
     assert recording.lines(context="", name="child.py") == set()
+
+
+IN_A_THREAD = """\
+import os, subprocess, sys, threading, hitlog
+command = [sys.executable, "child.py"]
+def in_thread():
+    with hitlog.context("it's a thread's own"):
+        {start}
+with hitlog.context("process"):
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    {start}
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "subprocess.run(command, check=True)",
+        "subprocess.run(command, check=True, env=dict(os.environb))",
+        "subprocess.run(command, check=True, close_fds=False)",
+        "assert os.system(' '.join(command)) == 0",
+        "assert os.popen(' '.join(command)).close() is None",
+        "os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)",
+        "os.waitpid(os.posix_spawnp(command[0], command, {**os.environ, 'MORE': '1'}), 0)",
+        "os.spawnv(os.P_WAIT, command[0], command)",
+        "os.spawnve(os.P_WAIT, command[0], command, os.environ)",
+        "os.fork() or os.execl(command[0], *command); os.wait()",
+        "os.fork() or os.execve(command[0], command, env=os.environ); os.wait()",
+    ],
+)
+def test_programs_that_a_thread_starts_have_its_context(recording: Recording, start: str) -> None:
+    (recording.folder / "child.py").write_text("x = 1\nimport os\nos._exit(0)\n")
+    recording.program(IN_A_THREAD.format(start=start))
+    hits = [log.hits for log in recording.logs() if any("child" in hit[1] for hit in log.hits)]
+    # What runs in a forked child before the other program begins is in a log of its own.
+    contexts = [{context for context, file, _ in log if "child" in file} for log in hits]
+    assert sorted(contexts, key=str) == [{"it's a thread's own"}, {"process"}]
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["os.execv(command[0], command)", "os.execle(command[0], *command, os.environ)"],
+)
+def test_a_program_that_takes_the_place_of_a_thread_has_its_context(
+    recording: Recording, start: str
+) -> None:
+    (recording.folder / "child.py").write_text("x = 1\n")
+    recording.program(IN_A_THREAD.format(start=start))
+    assert recording.lines("it's a thread's own", "child.py") == {1}
+    assert recording.lines("process", "child.py") == set()
+
+
+def test_programs_of_a_thread_with_a_context_behave_the_same(recording: Recording) -> None:
+    """They are started, refused and answered as in a process that is not recorded."""
+    text = (
+        "import os, pickle, subprocess, threading, hitlog\n"
+        "def tell(work):\n"
+        "    try:\n"
+        "        print(work(), flush=True)\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__, error, flush=True)\n"
+        "def in_thread():\n"
+        "    with hitlog.context('own'):\n"
+        "        tell(lambda: os.system('echo $0 $#; exit 3'))\n"
+        "        tell(lambda: os.system(b'kill -9 $$'))\n"
+        "        tell(lambda: os.system('true ' + 'x' * 131000))\n"
+        "        tell(lambda: os.system('true ' + 'x' * 132000))\n"
+        "        tell(lambda: os.system('nul\\0'))\n"
+        "        tell(lambda: os.system(7))\n"
+        "        tell(lambda: os.execv('/nonexistent', ['x']))\n"
+        "        tell(lambda: os.execve('/nonexistent', ['x'], 7))\n"
+        "        tell(lambda: os.posix_spawn('/nonexistent', ['x'], os.environ))\n"
+        "        tell(lambda: subprocess.run(['env'], env={'A': '1'}, capture_output=True).stdout)\n"
+        "        tell(lambda: subprocess.run(['true'], env={7: '1'}))\n"
+        "        tell(lambda: pickle.loads(pickle.dumps(os.system)) is os.system)\n"
+        "thread = threading.Thread(target=in_thread)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    (recording.folder / "told.py").write_text(text)
+    told = recording.python("told.py").stdout
+    assert told == run_unrecorded(recording.folder, "told.py")
+    assert "sh 0\n768\n9\n0\n" in told
+    assert len(told.splitlines()) == 13
 
 
 def test_a_forked_child_inherits_the_context(recording: Recording) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from environments import clean_environment
+from hitlog import _native
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "from-pytest-cov.md"
@@ -49,6 +52,19 @@ def test_every_option_of_ours_that_is_named_is_there() -> None:
     ours = {word for word in words_of("pytest", "--help") if word.startswith("--hitlog")}
     assert named <= ours
     assert {"--test-contexts", "--output", "--dir", "--context"} <= words_of("hitlog", "run", "--help")
+
+
+def test_the_stub_is_that_of_the_extension_module() -> None:
+    stub = ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
+    functions = {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}
+    assert set(functions) == {name for name in vars(_native) if not name.startswith("_")}
+    for name, function in functions.items():
+        real = getattr(_native, name)
+        written = [argument.arg for argument in function.args.args]
+        assert written == list(inspect.signature(real).parameters)
+        optional = [p for p in inspect.signature(real).parameters.values() if p.default is not p.empty]
+        assert len(function.args.defaults) == len(optional)
+        assert real.__doc__
 
 
 @pytest.mark.parametrize("name", ["hitlog", "hitlog._contexts", "hitlog._reports"])

@@ -175,6 +175,25 @@ def test_a_file_in_an_archive(project: Recording) -> None:
     assert measured(project) == {"main.py", "code.zip/zipped.py"}
 
 
+def test_a_program_that_is_all_in_an_archive(recording: Recording) -> None:
+    import zipfile
+
+    files = {
+        "__main__.py": "import package.part\nif package.part.work(0):\n    x = 1\n",
+        "package/__init__.py": "from . import part\n",
+        "package/part.py": "def work(n):\n    if n:\n        n = 1\n    return n\n",
+    }
+    archive = recording.folder / "program.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name, text in files.items():
+            packed.writestr(name, text)
+    recording.python(archive)
+    hits = {(path.replace(f"{archive}/", ""), line) for _, path, line in recording.hits()}
+    main = {("__main__.py", 1), ("__main__.py", 2)}
+    part = {("package/part.py", 1), ("package/part.py", 2), ("package/part.py", 4)}
+    assert hits == main | part | {("package/__init__.py", 1)}
+
+
 def test_the_configuration_is_resolved_once(project: Recording) -> None:
     configure(project, "pyproject.toml", '[tool.hitlog]\nsource = ["src/package"]\n')
     assert measured(project) == PACKAGE

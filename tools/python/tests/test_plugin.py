@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from suites import Suite, assert_contexts
@@ -129,6 +132,13 @@ def test_wrong_settings_are_told(suite: Suite, name: str, text: str, said: str) 
     assert said in output
 
 
+def test_a_configuration_file_that_is_not_there_is_told(suite: Suite) -> None:
+    output = suite.pytest("--hitlog", COVERAGE_RCFILE="nosuch.toml")
+    assert "5 passed" in output
+    assert f"nothing was recorded: {suite.folder}/nosuch.toml: no file that can be read" in output
+    assert "unset COVERAGE_RCFILE" in output
+
+
 def test_a_run_that_cannot_be_joined_is_told(suite: Suite) -> None:
     gone = str(suite.folder / "gone")
     output = suite.pytest("--hitlog", HITLOG_RUN=gone)
@@ -164,7 +174,58 @@ def test_a_run_directory_that_cannot_be_made_is_told(suite: Suite) -> None:
     (suite.folder / ".hitlog").write_text("a file is in the way")
     output = suite.pytest("--hitlog")
     assert "5 passed" in output
-    assert "nothing was recorded" in output
+    assert f"nothing was recorded: {suite.folder}/.hitlog: " in output
+    # pytest has no such option.
+    assert "or record into another folder (hitlog run --dir DIR -- pytest)" in output
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root can make a file system that is full")
+    try:
+        suite = Suite(tmp_path)
+        suite.write(test_it="def test_it(): pass\n")
+        with contextlib.suppress(OSError), (tmp_path / "fill").open("wb") as file:
+            file.write(bytes(128 * 1024))
+        output = suite.pytest("--hitlog", PYTHONDONTWRITEBYTECODE="1")
+        assert "1 passed" in output
+        assert "nothing was recorded: [Errno 28] No space left on device" in output
+        assert f"Something in {tmp_path}/.hitlog/" in output
+        assert list((tmp_path / ".hitlog").glob("2*")) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_process_that_cannot_record_is_told_in_the_summary(suite: Suite) -> None:
+    suite.write(
+        test_it="import os, subprocess, sys\n"
+        "def test_it():\n"
+        "    settings = os.path.join(os.environ['HITLOG_RUN'], 'config.json')\n"
+        "    with open(settings, 'w') as file: file.write('x')\n"
+        "    subprocess.run([sys.executable, '-c', ''], check=True)\n"
+    )
+    output = suite.pytest("--hitlog")
+    assert "1 passed" in output
+    assert "1 process: 1 ended clean" in output
+    assert re.search(r"pid \d+: not recorded: .*config.json", output)
+
+
+def test_broken_settings_are_told_by_hitlog_run(suite: Suite) -> None:
+    (suite.folder / "pyproject.toml").write_text("[tool.hitlog\n")
+    output = suite.run("-m", "hitlog", "run", "--", sys.executable, "-c", "print('ran')")
+    assert output.startswith("ran\n")
+    assert f"no process recorded anything: not recorded: {suite.folder}/pyproject.toml: " in output
+    assert "correct the file" in output
+
+
+def test_that_nothing_is_measured_is_explained_by_hitlog_run(suite: Suite) -> None:
+    command = ("-m", "hitlog", "run", "--source", "nosuch", "--", sys.executable, "helpers.py")
+    explained = "hitlog: no line that ran is measured. If one should be, correct --source"
+    assert explained in suite.run(*command)
+    assert explained not in suite.run(*command[:3], *command[5:])
 
 
 def test_the_environment_is_as_before(suite: Suite) -> None:

@@ -131,6 +131,19 @@ def test_wrong_values_end_it_before_the_tests(project: Suite, argument: str) -> 
     assert "passed" not in project.pytest("--hitlog", argument, status=4)
 
 
+def test_a_report_that_cannot_be_written_leaves_the_others(project: Suite) -> None:
+    (project.folder / "taken").write_text("a file where html needs a folder")
+    wanted = [
+        f"--hitlog-report={report}" for report in ("html:taken", "xml:/dev/null/x", "json:x.json")
+    ]
+    output = project.pytest("--hitlog", *wanted)
+    assert "2 passed" in output
+    for kind in ("html", "xml"):
+        assert f"the {kind} report could not be made: " in output
+        assert f"(--hitlog-report={kind}:PATH)" in output
+    assert (project.folder / "x.json").exists()
+
+
 def test_without_coverage_py_there_is_a_sentence(project: Suite) -> None:
     bare = Suite(project.folder, python_with("bare", "pytest>=8"))
     output = bare.pytest("--hitlog", "--hitlog-report=term", status=4)

@@ -26,6 +26,8 @@ enum Tool {
     /// coverage.py, with this core.
     Coverage(&'static str),
     Slipcover,
+    /// Nothing, but the interpreter calls a C function that does nothing for each line.
+    EmptyTrace,
 }
 
 /// A way to run a program: a column of the table.
@@ -41,8 +43,9 @@ const fn way(name: &'static str, tool: Tool, has_branches: bool, has_contexts: b
     Way { name, tool, has_branches, has_contexts }
 }
 
-const WAYS: [Way; 11] = [
+const WAYS: [Way; 12] = [
     way("nothing recorded", Tool::Nothing, false, false),
+    way("an empty trace function", Tool::EmptyTrace, false, false),
     way("hitlog, lines", Tool::Hitlog, false, false),
     way("hitlog, lines, contexts", Tool::Hitlog, false, true),
     way("hitlog, branches, contexts", Tool::Hitlog, true, true),
@@ -131,7 +134,9 @@ impl Bench {
                         Err(failure) => return Err(failure),
                     }
                 }
-                measured.keep_minimum(self.measure_loops(way)?);
+                if way.tool != Tool::EmptyTrace {
+                    measured.keep_minimum(self.measure_loops(way)?);
+                }
             }
         }
         print_table(&columns);
@@ -160,7 +165,7 @@ impl Bench {
                 slipcover.args(way.has_branches.then_some("--branch"));
                 slipcover
             }
-            Tool::Coverage(_) | Tool::Nothing => self.venv.program("python"),
+            Tool::Coverage(_) | Tool::EmptyTrace | Tool::Nothing => self.venv.program("python"),
         }
     }
 
@@ -170,6 +175,9 @@ impl Bench {
         if way.tool == Tool::Slipcover {
             // pytest warns that it cannot rewrite it, and the suite takes warnings for errors.
             pytest.args(["-W", "ignore::pytest.PytestAssertRewriteWarning"]);
+        }
+        if way.tool == Tool::EmptyTrace {
+            pytest.env("BENCH_EMPTY_TRACE", "1");
         }
         if !(way.tool == Tool::Hitlog && way.has_contexts) {
             pytest.args(["-p", "no:hitlog"]);
@@ -215,6 +223,9 @@ fn absent_ways(venv: &Venv) -> Result<BTreeMap<&'static str, String>> {
     let answer = capture(venv.program("python").args(["-c", question]))?;
     let reason = |way: &Way| match way.tool {
         Tool::Slipcover => slipcover.clone(),
+        Tool::EmptyTrace if !answer.starts_with("False") => {
+            Some("from CPython 3.12 on nothing is traced".to_owned())
+        }
         Tool::Coverage("sysmon") if answer.starts_with("False") => {
             Some("sys.monitoring came with CPython 3.12".to_owned())
         }

@@ -116,7 +116,10 @@ def _settings(directory: str) -> _Settings:
             return _from_table(path, "tool.hitlog", table)
     chosen = os.environ.get("COVERAGE_RCFILE")
     if chosen:
-        return _from_file(os.path.join(directory, os.path.expanduser(chosen))) or _nothing()
+        chosen = os.path.join(directory, os.path.expanduser(chosen))
+        if not os.access(chosen, os.R_OK):
+            raise ValueError(f"{chosen}: no file that can be read; correct or unset COVERAGE_RCFILE")
+        return _from_file(chosen) or _nothing()
     for name in (".coveragerc", "setup.cfg", "tox.ini", "pyproject.toml", ".coveragerc.toml"):
         found = _from_file(os.path.join(directory, name))
         if found is not None:

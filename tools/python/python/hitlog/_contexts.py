@@ -31,9 +31,9 @@ def switch(name: str | None) -> str | None:
         else:
             _own.name = name
             if name:
-                from . import _subprocess
+                from . import _programs
 
-                _subprocess.watch()
+                _programs.watch()
     return before
 
 
@@ -76,8 +76,8 @@ class context:  # noqa: N801 - used like a function
 
     In the main thread the context holds for the whole process, for all threads that have none of their
     own, and for the child processes that are started in the block. In any other thread it holds for
-    that thread alone. Blocks may be nested, also those of one object: afterwards the one before holds
-    again. In a process that is not recorded nothing happens.
+    that thread alone, and for the child processes that it starts. Blocks may be nested, also those of
+    one object: afterwards the one before holds again. Where nothing is recorded nothing happens.
 
     >>> with context("import of the big file"):
     ...     pass

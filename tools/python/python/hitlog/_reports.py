@@ -121,11 +121,23 @@ class Reports:
                 warnings.simplefilter("default")
                 coverage = Coverage(data_file=data_file)
                 coverage.load()
-                totals = [_make(coverage, report, write) for report in self._wanted]
-                self._check(coverage, totals, write)
+                self._check(coverage, self._make_all(coverage, write), write)
         except (ConfigError, CoverageException, OSError) as error:
             write(f"a report could not be made: {error}\n")
             self.has_failed = self.has_failed or self._fail_under is not None
+
+    def _make_all(self, coverage: Coverage, write: Callable[[str], None]) -> list[float]:
+        totals = []
+        for report in self._wanted:
+            try:
+                totals.append(_make(coverage, report, write))
+            except OSError as error:
+                # The others can be made all the same.
+                write(
+                    f"the {report.kind} report could not be made: {error}. "
+                    f"Choose another place for it (--hitlog-report={report.kind}:PATH)\n"
+                )
+        return totals
 
     def _check(self, coverage: Coverage, totals: list[float], write: Callable[[str], None]) -> None:
         required = self._fail_under

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # What is in a run directory beside the logs.
 _OTHER_FILES = ("run.json", "config.json", "tests.json", "process-", "notes-", "loaded-")
+# How to record where the current folder takes no logs.
+_ELSEWHERE = "record into another folder (hitlog run --dir DIR -- pytest)"
 _ANY_HIT = "select exists (select * from line_bits), exists (select * from arc)"
 
 
@@ -61,7 +63,7 @@ class Run:
         try:
             _native.check_output(self._output)
         except RuntimeError as error:
-            return f"--hitlog-output: {error}"
+            return f"--hitlog-output: {_for_pytest(error)}"
         return None
 
     def select(self) -> None:
@@ -81,12 +83,17 @@ class Run:
         """
         from . import _start
 
+        directory = None
         try:
             directory = _native.create_run_directory(os.getcwd())
             self._write_run_file(directory)
             configuration = _start.start(directory)
         except Exception as error:
-            self.summary = f"nothing was recorded: {error}"
+            self.summary = f"nothing was recorded: {_for_pytest(error)}"
+            if directory is not None:
+                if isinstance(error, OSError):
+                    self.summary += f". Something in {directory} cannot be written; {_ELSEWHERE}"
+                _remove_run(directory)
             return
         self._packages = _configuration.source_packages(configuration)
         self._directory = directory
@@ -193,6 +200,12 @@ def _remove_run(directory: str) -> None:
 def printable(text: str) -> str:
     """Write the bytes of a name that are no text as backslash escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _for_pytest(error: Exception) -> str:
+    """Return the text of an error of the library, which names options of the command, not of pytest."""
+    text = str(error).replace(" with -o", " with --hitlog-output")
+    return text.replace("Record into another folder (--dir DIR)", f"Make it writable, or {_ELSEWHERE}")
 
 
 def _short(path: str) -> str:

@@ -69,9 +69,22 @@ def start_quietly(run_directory: str, context: bytes | None = None) -> None:
     except BaseException as error:
         global refusal
         refusal = str(error) or repr(error)
+        _note(run_directory, refusal)
         if os.environ.get("HITLOG_DEBUG"):
             line = f"hitlog: process {os.getpid()} is not recorded: {refusal}\n"
             os.write(2, line.encode(errors="backslashreplace"))
+
+
+def _note(run_directory: str, refusal: str) -> None:
+    """Let the summary of the run tell that this process is missing, and why."""
+    try:
+        # In no other folder that the variable may name.
+        if os.path.exists(os.path.join(run_directory, "run.json")):
+            path = os.path.join(run_directory, f"notes-{os.getpid()}.txt")
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"not recorded: {' '.join(refusal.split())}\n")
+    except OSError:
+        pass
 
 
 if os.environ.get(RUN):

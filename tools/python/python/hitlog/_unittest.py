@@ -1,7 +1,8 @@
 """One context per test of unittest, for ``hitlog run --test-contexts``.
 
 Whatever runs its tests through ``unittest.TestCase.run`` is served: ``python -m unittest``, Django's
-runner, ``unittest.main``. A test's context is its id with ``|run`` behind it, as in
+runner, ``unittest.main``; and so are Twisted's trial and testtools, whose test cases have a ``run`` of
+their own. A test's context is its id with ``|run`` behind it, as in
 ``test_shop.CartTest.test_add|run``, and holds for setUp and tearDown too. What setUpModule and
 setUpClass do belongs to ``|setup`` of the test before which they run, what the tearDowns do to
 ``|teardown`` of the test after which they run, as it does under pytest. There, pytest's plugin names
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Callable
 
+# The classes whose ``run`` runs a test, with their modules.
+_CASES = (
+    ("unittest.case", "TestCase"),
+    ("twisted.trial._synctest", "SynchronousTestCase"),
+    ("testtools.testcase", "TestCase"),
+)
 # Whether pytest runs the tests of this process.
 _is_left_to_pytest = False
 # The test that ran last.
@@ -26,8 +33,9 @@ _last = ""
 
 
 def watch() -> None:
-    """Change unittest now if it is loaded, or else when it is."""
-    _imports.when_loaded("unittest.case", _change_case)
+    """Change unittest, and what has a way of its own, now if it is loaded, or else when it is."""
+    for module, case in _CASES:
+        _imports.when_loaded(module, functools.partial(_change_case, case))
     _imports.when_loaded("unittest.suite", _change_suite)
 
 
@@ -37,8 +45,9 @@ def leave_to_pytest() -> None:
     _is_left_to_pytest = True
 
 
-def _change_case(module: ModuleType) -> None:
-    module.TestCase.run = _in_context(module.TestCase.run, _of_test)
+def _change_case(name: str, module: ModuleType) -> None:
+    case = getattr(module, name)
+    case.run = _in_context(case.run, _of_test)
 
 
 def _change_suite(module: ModuleType) -> None:
