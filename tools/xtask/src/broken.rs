@@ -21,6 +21,9 @@ use crate::venv::Venv;
 /// What cargo is told in the copy: all of the library is built for each change, and its tests fail early.
 const BUILT_FAST: &str = "\n[profile.dev.package.hitlog]\nopt-level = 0\ndebug = false\n";
 
+/// A line around a change must be as it was, not three: what is near may change.
+const APPLY: [&str; 2] = ["apply", "-C1"];
+
 /// One protection taken out.
 #[derive(Debug, PartialEq, Eq)]
 struct Broken {
@@ -105,7 +108,7 @@ fn apply(tree: &Path, folder: &Path, broken: &Broken) -> Result {
     let mut git = command("git");
     // The copy lies in the project's folder, and is no part of it.
     git.current_dir(tree).env("GIT_CEILING_DIRECTORIES", work_folder());
-    git.arg("apply").arg(folder.join(format!("{}.patch", broken.name)));
+    git.args(APPLY).arg(folder.join(format!("{}.patch", broken.name)));
     capture(&mut git).map(drop)
 }
 
@@ -153,7 +156,7 @@ mod tests {
         assert!(all.len() > 12, "{all:?}");
         for broken in all {
             let mut check = command("git");
-            check.args(["apply", "--check"]).arg(folder.join(format!("{}.patch", broken.name)));
+            check.args(APPLY).arg("--check").arg(folder.join(format!("{}.patch", broken.name)));
             capture(&mut check).unwrap_or_else(|Failure(said)| panic!("{}: {said}", broken.name));
         }
     }
