@@ -54,4 +54,5 @@ pub const NUMBITS_BYTES_FREE: u64 = 64 << 20;
 
 const _: () = assert!(NAME_BYTES_MAX.is_multiple_of(crate::format::NAME_CHUNK_BYTES));
 const _: () = assert!(NAME_BYTES_MAX / crate::format::NAME_CHUNK_BYTES <= u16::MAX as usize + 1);
+const _: () = assert!(NAME_CHUNKS_KEPT_MAX * crate::format::NAME_CHUNK_BYTES <= u32::MAX as usize);
 const _: () = assert!(LOG_BYTES_MAX / (crate::format::RECORD_SIZE as u64) <= u32::MAX as u64);

@@ -1,102 +1,125 @@
-//! Real full disks: small tmpfs mounts, several writers at once. Needs the right to mount, and says so
-//! where it is missing.
+//! Real full disks: small tmpfs and ext4 file systems, and limits of file sizes, with several writers at
+//! once. Mounting needs root, and a test that may not says so.
 //!
-//! `HITLOG_DISK_SIZES` sets how many sizes between 256 KiB and 4 MiB are tried.
+//! `HITLOG_DISK_SIZES` sets how many sizes between 256 KiB and 4 MiB are tried of each.
 
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod common;
+#[path = "common/mounts.rs"]
+mod mounts;
+#[path = "common/processes.rs"]
+mod processes;
+#[path = "common/random.rs"]
+mod random;
 
 use std::path::Path;
-use std::process::Command;
 
 use common::{Content, logs};
 use hitlog::Recorder;
 use hitlog::format::Record;
+use mounts::{Mounted, alone, make_image};
+use processes::{fork, wait};
 
-/// A mounted tmpfs.
-struct Disk(tempfile::TempDir);
+const WRITERS: u32 = 8;
+const LINES: u32 = 30_000;
 
-impl Disk {
-    /// `None` where this user may not mount.
-    fn mount(kib: usize) -> Option<Disk> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "hitlog-test"]).arg(directory.path());
-        mount.output().ok()?.status.success().then_some(Disk(directory))
-    }
+/// What a writer's exit status tells: everything was recorded, something was lost, or there was not even
+/// room for a log.
+const WHOLE: i32 = 0;
+const LOSSY: i32 = 1;
+const NO_LOG: i32 = 2;
 
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
+/// The sizes to try, in KiB.
+fn sizes() -> impl Iterator<Item = usize> {
+    let count = random::figure("HITLOG_DISK_SIZES", 50) as usize;
+    (0..count).map(move |number| 256 + number * (4096 - 256) / count)
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
-    }
-}
-
-const WRITERS: u32 = 4;
-const LINES: u32 = 60_000;
-
-/// Records in a child, which reports what was lost by its exit status: 0 nothing, 1 something.
-fn write_in_child(run: &Path) -> libc::pid_t {
-    // SAFETY: the child only uses memory, system calls and the recorder, and never returns.
-    match unsafe { libc::fork() } {
-        0 => {
-            let status = Recorder::open(run).map_or(2, |recorder| {
-                let file = recorder.file("a");
-                (1..=LINES).for_each(|line| recorder.line(file, line));
-                i32::from(recorder.lost() > 0)
-            });
-            // SAFETY: ends the child without the harness's exit handlers.
-            unsafe { libc::_exit(status) }
-        }
-        pid => pid,
-    }
+/// Records in a child, after `limit` was set there.
+fn write_in_child(run: &Path, limit: impl FnOnce()) -> libc::pid_t {
+    fork(|| {
+        limit();
+        let status = Recorder::open(run).map_or(NO_LOG, |recorder| {
+            let file = recorder.file("a");
+            (1..=LINES).for_each(|line| recorder.line(file, line));
+            if recorder.lost() > 0 { LOSSY } else { WHOLE }
+        });
+        // SAFETY: ends the child without the harness's exit handlers.
+        unsafe { libc::_exit(status) }
+    })
 }
 
 fn exit_status(pid: libc::pid_t) -> i32 {
-    let mut status = 0;
-    // SAFETY: `status` is a valid place for the result.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    let status = wait(pid);
     assert!(libc::WIFEXITED(status), "a writer was killed: status {status:#x}");
     libc::WEXITSTATUS(status)
 }
 
-#[test]
-fn a_full_disk_stops_the_recording_and_nothing_else() {
-    let sizes = std::env::var("HITLOG_DISK_SIZES").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
-    for number in 0..sizes {
-        let kib = 256 + number * (4096 - 256) / sizes;
-        let Some(disk) = Disk::mount(kib) else {
-            println!("skipped: mounting a tmpfs needs root");
-            return;
-        };
-        let writers: Vec<_> = (0..WRITERS).map(|_| write_in_child(disk.path())).collect();
-        let statuses: Vec<i32> = writers.into_iter().map(exit_status).collect();
-        // One alone may find room for everything, and leave none for the logs of the others.
-        assert!(
-            statuses.iter().any(|status| *status != 0),
-            "{kib} KiB hold less than {WRITERS} x {LINES}"
-        );
-        let mut lossy = 0;
-        for path in logs(disk.path()) {
-            lossy += check(&Content::read(&path), kib);
-            let size = path.metadata().unwrap().len();
-            assert_eq!(size % (64 * 1024), 0, "{kib} KiB: what did not fit as a block is given back");
-        }
-        let told = statuses.iter().filter(|status| **status == 1).count();
-        assert_eq!(lossy, told, "{kib} KiB: each loss is told in its log");
+/// Fills `disk` by several writers at once, and fails unless each told what it lost.
+fn fill(disk: &Path, what: &str, limit: impl Fn() + Copy) {
+    let run = disk.join("run");
+    std::fs::create_dir(&run).unwrap();
+    let writers: Vec<_> = (0..WRITERS).map(|_| write_in_child(&run, limit)).collect();
+    let statuses: Vec<i32> = writers.into_iter().map(exit_status).collect();
+    // One alone may find room for everything, and leave none for the logs of the others.
+    assert!(statuses.iter().any(|status| *status != WHOLE), "{what} hold less than is recorded");
+    assert!(statuses.iter().all(|status| *status <= NO_LOG), "{what}: {statuses:?}");
+    let mut lossy = 0;
+    for path in logs(&run) {
+        lossy += check(&Content::read(&path), what);
+        let size = path.metadata().unwrap().len();
+        assert_eq!(size % (64 * 1024), 0, "{what}: what did not fit as a block is given back");
     }
+    let ended = |wanted: i32| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!(lossy, ended(LOSSY), "{what}: each loss is told in its log");
+    assert_eq!(logs(&run).len(), ended(WHOLE) + ended(LOSSY), "{what}: no log, no file");
 }
 
 /// Whether the log tells of a loss; fails unless what it tells is exact.
-fn check(content: &Content, kib: usize) -> usize {
+fn check(content: &Content, what: &str) -> usize {
     content.assert_whole();
-    let Record::Trailer { lost, records, .. } = content.trailers()[0] else { panic!("{kib} KiB") };
-    assert_eq!(content.lines().len() as u32 + lost, LINES, "{kib} KiB");
-    assert_eq!(records as usize, content.records.len() - content.trailers().len(), "{kib} KiB");
+    let Record::Trailer { lost, records, .. } = content.trailers()[0] else { panic!("{what}") };
+    assert_eq!(content.lines().len() as u32 + lost, LINES, "{what}");
+    assert_eq!(records as usize, content.records.len() - content.trailers().len(), "{what}");
     usize::from(lost > 0)
+}
+
+#[test]
+fn a_full_tmpfs_stops_the_recording_and_nothing_else() {
+    let _alone = alone();
+    for kib in sizes() {
+        match Mounted::tmpfs(kib) {
+            Ok(disk) => fill(disk.path(), &format!("{kib} KiB of tmpfs"), || {}),
+            Err(reason) => return println!("skipped: no tmpfs can be mounted here: {reason}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_ext4_stops_the_recording_and_nothing_else() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    for kib in sizes() {
+        let made = make_image(&image, kib as u64, &["mkfs.ext4", "-q", "-F", "-b", "1024"]);
+        match made.and_then(|()| Mounted::new(&image, &["-o", "loop"])) {
+            Ok(disk) => fill(disk.path(), &format!("{kib} KiB of ext4"), || {}),
+            Err(reason) => return println!("skipped: no ext4 can be mounted here: {reason}"),
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_stops_the_recording_and_nothing_else() {
+    let _alone = alone();
+    for kib in sizes().map(|kib| kib / 5) {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = (kib * 1024) as u64;
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        fill(folder.path(), &format!("{kib} KiB of a file"), || {
+            // SAFETY: a valid limit, for this child only.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+        });
+    }
 }

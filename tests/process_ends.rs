@@ -7,68 +7,22 @@
 #![allow(clippy::print_stdout, reason = "the seed")]
 
 mod common;
+#[path = "common/processes.rs"]
+mod processes;
 #[path = "common/random.rs"]
 mod random;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use common::{Content, logs, only_log};
 use hitlog::Recorder;
 use hitlog::format::{EndReason, HEADER_SIZE, NameSpace, Record, ZERO_ID};
 use memmap2::MmapMut;
+use processes::{Shared, fork, kill, wait};
 use random::{Random, figure};
-
-/// Forks; the child does `work` and ends by `_exit(0)`. Gives the child's pid.
-fn fork(work: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: the child calls only what is sound after a fork of a threaded program with glibc (memory
-    // from malloc, system calls, the recorder under test), and never returns into the test harness.
-    match unsafe { libc::fork() } {
-        0 => {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            // SAFETY: ends the child without running the harness's exit handlers.
-            unsafe { libc::_exit(i32::from(done.is_err())) }
-        }
-        pid => {
-            assert!(pid > 0, "fork failed");
-            pid
-        }
-    }
-}
-
-/// Waits for `pid`; gives its raw status.
-fn wait(pid: libc::pid_t) -> i32 {
-    let mut status = 0;
-    // SAFETY: `status` is a valid place for the result.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    status
-}
-
-fn kill(pid: libc::pid_t, signal: i32) {
-    // SAFETY: the pid is that of a child that was not waited for.
-    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-}
-
-/// Counters that parent and children share.
-struct Shared(MmapMut);
-
-impl Shared {
-    fn new() -> Shared {
-        use std::os::fd::FromRawFd;
-        // SAFETY: a fresh descriptor of an anonymous file, owned from here on.
-        let file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"count".as_ptr(), 0)) };
-        file.set_len(4096).unwrap();
-        // SAFETY: nobody truncates the anonymous file.
-        Shared(unsafe { MmapMut::map_mut(&file) }.unwrap())
-    }
-
-    fn count(&self, index: usize) -> &AtomicU64 {
-        assert!(index < 512);
-        // SAFETY: inside the page, aligned, zero at first and changed by atomics only.
-        unsafe { &*self.0.as_ptr().cast::<AtomicU64>().add(index) }
-    }
-}
 
 fn lines_of(content: &Content) -> BTreeSet<u32> {
     content.lines().into_iter().map(|(_, _, line)| line).collect()
@@ -202,45 +156,58 @@ fn forks_while_other_threads_append_lose_nothing() {
 
 #[test]
 fn every_append_that_returned_survives_sigkill() {
-    let kills = figure("HITLOG_KILLS", 300);
+    const WORKERS: u64 = 2;
+    let kills = figure("HITLOG_KILLS", 10_000);
     let seed = random::seed();
     println!("HITLOG_SEED={seed} HITLOG_KILLS={kills}");
-    let mut random = Random(seed);
-    let directory = tempfile::tempdir().unwrap();
-    for round in 0..kills {
-        let run = directory.path().join(round.to_string());
-        let shared = Shared::new();
-        // Mostly early, where a log is made and grows; sometimes late.
-        let latest = if random.one_in(20) { 50_000 } else { 2000 };
-        let limit = random.below(latest) as u64;
-        // Without a pause most of the time would go into reading what was appended before the signal came.
-        let pause = random.of(&[0, 100, 100, 100]);
-        let threads = 1 + (round % 3) as usize;
-        let child = fork(|| append_until_killed(&run, &shared, threads, pause));
-        while (0..threads).map(|thread| shared.count(thread).load(Ordering::Acquire)).sum::<u64>()
-            < limit
-        {
-            std::thread::sleep(std::time::Duration::from_micros(50));
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            scope.spawn(move || {
+                let mut random = Random(seed.wrapping_add(worker));
+                let directory = tempfile::tempdir().unwrap();
+                for round in (worker..kills).step_by(WORKERS as usize) {
+                    let run = directory.path().join("run");
+                    kill_one(&run, &mut random, round);
+                    let _ = std::fs::remove_dir_all(&run);
+                }
+            });
         }
-        kill(child, libc::SIGKILL);
-        assert!(libc::WIFSIGNALED(wait(child)));
-        check_killed(&run, &shared, threads, round);
-        let _ = std::fs::remove_dir_all(&run);
+    });
+}
+
+/// Kills a process with one to three threads that append, and looks what is there.
+fn kill_one(run: &Path, random: &mut Random, round: u64) {
+    let shared = Shared::new();
+    // Mostly early, where a log is made and grows; sometimes late.
+    let latest = if random.one_in(20) { 50_000 } else { 2000 };
+    let limit = random.below(latest) as u64;
+    let pause = random.of(&[0, 100, 100, 100]);
+    let threads = 1 + (round % 3) as usize;
+    // Most of the time would go into reading what was appended before the signal came.
+    let last = (limit + 3000) as u32;
+    let child = fork(|| append_until_killed(run, &shared, threads, last, pause));
+    while (0..threads).map(|thread| shared.count(thread).load(Ordering::Acquire)).sum::<u64>() < limit {
+        std::thread::sleep(Duration::from_micros(50));
     }
+    kill(child, libc::SIGKILL);
+    assert!(libc::WIFSIGNALED(wait(child)));
+    check_killed(run, &shared, threads, round);
 }
 
 /// Each thread appends lines 1, 2, 3 ... of a file of its own, and counts those that returned.
-fn append_until_killed(run: &Path, shared: &Shared, threads: usize, pause: u32) {
+fn append_until_killed(run: &Path, shared: &Shared, threads: usize, last: u32, pause: u32) {
     let recorder = Recorder::open(run).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let recorder = &recorder;
             scope.spawn(move || {
-                for line in 1..=hitlog::limits::LINE_MAX {
-                    recorder.line(recorder.file(format!("file of thread {thread}")), line);
+                let name = format!("file of thread {thread}");
+                for line in 1..=last {
+                    recorder.line(recorder.file(&name), line);
                     shared.count(thread).store(u64::from(line), Ordering::Release);
                     (0..pause).for_each(|_| std::hint::spin_loop());
                 }
+                std::thread::sleep(Duration::MAX);
             });
         }
     });

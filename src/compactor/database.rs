@@ -199,10 +199,14 @@ fn insert<R: Row>(statement: &mut Statement<'_>, rows: &[R]) -> Result<()> {
 }
 
 /// Writes the names of `table` (`file` or `context`), whose ids count from 1.
-pub(super) fn write_names(connection: &Connection, table: &str, names: &[String]) -> Result<()> {
+pub(super) fn write_names(
+    connection: &Connection,
+    table: &str,
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<()> {
     let mut statement = connection.prepare(&format!("insert into {table} values (?, ?)"))?;
     for (id, name) in (1_u32..).zip(names) {
-        statement.execute(params![id, name])?;
+        statement.execute(params![id, name.as_ref()])?;
     }
     Ok(())
 }

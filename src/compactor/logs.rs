@@ -4,6 +4,7 @@
 
 use super::discover::{Command, Tests};
 use super::merge::Merged;
+use super::names::Texts;
 use super::report::{LogReport, NotEnded, Processes};
 use super::scan::{Ids, Log};
 use super::wording::utc;
@@ -105,7 +106,7 @@ fn process_of<'a>(command: &Command, processes: &'a [Process], logs: &[Log]) -> 
     processes.iter().filter(is_it).max_by_key(began)
 }
 
-fn report_of(log: &Log, ids: &Ids, contexts: &[String]) -> LogReport {
+fn report_of(log: &Log, ids: &Ids, contexts: &Texts) -> LogReport {
     let header = log.header.as_ref();
     let end = log.contents.end;
     let last_context = log.contents.open_context.and_then(|open| ids.contexts.get(open.context));
@@ -128,7 +129,7 @@ fn report_of(log: &Log, ids: &Ids, contexts: &[String]) -> LogReport {
         exit_code: end.and_then(|end| end.exit_code).map(i64::from),
         signal: None,
         name: None,
-        last_context: last_context.map(|id| contexts[id as usize - 1].clone()),
+        last_context: last_context.map(|id| contexts[id as usize - 1].to_owned()),
         records: log.contents.records(&log.counts),
         damaged: log.counts.damaged,
         lost: log.contents.lost,

@@ -68,7 +68,9 @@ impl Merged {
         let (files, contexts, ids) = unite_names(&logs)?;
         let hits = if budget.is_exceeded() { None } else { translated(hits, &ids, &budget) };
         let mut merged = Merged { files, contexts, unreadable, hits, ..Merged::default() };
-        for (log, ids) in logs.into_iter().zip(ids) {
+        for (mut log, ids) in logs.into_iter().zip(ids) {
+            // They stand in the tables of all logs from here on.
+            (log.contents.files, log.contents.contexts) = Default::default();
             let is_copy = merged.logs.last().is_some_and(|previous| previous.log_id == log.log_id);
             let (logs, all_ids) = match is_copy {
                 true => (&mut merged.copies, &mut merged.copies_ids),

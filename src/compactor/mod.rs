@@ -230,8 +230,8 @@ fn write(
     let connection = database::create(output.temporary(), form).map_err(failed)?;
     // Without hits it is open which kind of data others may be combined with.
     database::write_meta(&connection, (has_arcs || !is_empty).then_some(has_arcs)).map_err(failed)?;
-    database::write_names(&connection, "file", &merged.files.texts).map_err(failed)?;
-    database::write_names(&connection, "context", &merged.contexts.texts).map_err(failed)?;
+    database::write_names(&connection, "file", merged.files.texts.iter()).map_err(failed)?;
+    database::write_names(&connection, "context", merged.contexts.texts.iter()).map_err(failed)?;
     let mut rows = HitRows::new(&connection, form).map_err(failed)?;
     merged.for_each_part(options.memory_bytes, progress, |hits| rows.write(hits).map_err(failed))?;
     let distinct = rows.finish().map_err(failed)?;

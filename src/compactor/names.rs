@@ -6,12 +6,46 @@
 use super::Error;
 use crate::reader::{Names, escaped};
 use std::collections::{HashMap, HashSet};
+use std::ops::Index;
+
+/// Texts in one piece of memory: there may be millions of short ones.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    /// All of them, one after the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|at| &self[at])
+    }
+}
+
+impl Index<usize> for Texts {
+    type Output = str;
+
+    fn index(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[at]]
+    }
+}
 
 /// The names of one space in the output. Ids count from 1.
 #[derive(Debug, Default)]
 pub(super) struct NameTable {
     /// By id, beginning with id 1; sorted.
-    pub(super) texts: Vec<String>,
+    pub(super) texts: Texts,
     /// The names that had to be escaped, as they are in the output.
     pub(super) escaped: Vec<String>,
 }
@@ -57,11 +91,16 @@ pub(super) fn unite(
     if raw.len() > max as usize {
         return Err(Error::TooManyNames { what, found: raw.len() as u64, max });
     }
-    let (texts, escaped) = texts_of(&raw);
-    let mut order: Vec<usize> = (0..raw.len()).collect();
-    order.sort_unstable_by_key(|at| &texts[*at]);
+    let (unsorted, escaped) = texts_of(&raw);
+    let mut order: Vec<u32> = (0..raw.len() as u32).collect();
+    order.sort_unstable_by_key(|at| &unsorted[*at as usize]);
     let mut ids = vec![0; raw.len()];
-    order.iter().zip(1..).for_each(|(at, id)| ids[*at] = id);
+    let mut texts = Texts::default();
+    for (at, id) in order.iter().map(|at| *at as usize).zip(1..) {
+        ids[at] = id;
+        texts.push(&unsorted[at]);
+    }
+    drop((unsorted, order));
     let id_of = |name: &[u8]| raw.binary_search(&name).map_or(0, |at| ids[at]);
     let map_of = |(names, uses_empty): &(&Names, bool)| {
         let empty = uses_empty.then(|| (0, id_of(b"")));
@@ -70,21 +109,19 @@ pub(super) fn unite(
         }
     };
     let maps = logs.iter().map(map_of).collect();
-    let mut texts: Vec<String> = texts;
-    texts.sort_unstable();
     Ok((NameTable { texts, escaped }, maps))
 }
 
 /// A text for each of the different names in `raw`, no two alike, and those that differ from their name.
-fn texts_of(raw: &[&[u8]]) -> (Vec<String>, Vec<String>) {
+fn texts_of(raw: &[&[u8]]) -> (Texts, Vec<String>) {
     let mut taken = HashSet::new();
     // Where the search for a free number goes on, so that many names with one text stay cheap.
     let mut next_numbers: HashMap<String, u64> = HashMap::new();
-    let mut texts = Vec::with_capacity(raw.len());
+    let mut texts = Texts::default();
     for name in raw {
         let text = escaped(name).replace('\0', r"\x00");
         if text.as_bytes() == *name {
-            texts.push(text);
+            texts.push(&text);
             continue;
         }
         let is_free =
@@ -97,8 +134,8 @@ fn texts_of(raw: &[&[u8]]) -> (Vec<String>, Vec<String>) {
         let found = { numbered }.find(|(_, text)| is_free(text));
         let (following, free) = found.unwrap_or_default();
         *next = following;
-        taken.insert(free.clone());
-        texts.push(free);
+        texts.push(&free);
+        taken.insert(free);
     }
     let mut escaped: Vec<String> = taken.into_iter().collect();
     escaped.sort_unstable();
@@ -126,7 +163,7 @@ mod tests {
         let left = names(&[(1, b"c.py"), (2, b"a.py")]);
         let right = names(&[(7, b"b.py"), (9, b"c.py")]);
         let (table, maps) = unite(&[(&left, false), (&right, true)], "files", 100).unwrap();
-        assert_eq!(table.texts, ["", "a.py", "b.py", "c.py"]);
+        assert_eq!(table.texts.iter().collect::<Vec<_>>(), ["", "a.py", "b.py", "c.py"]);
         assert_eq!(
             [maps[0].get(0), maps[0].get(1), maps[0].get(2), maps[0].get(3)],
             [None, Some(4), Some(2), None]
@@ -143,7 +180,8 @@ mod tests {
         let log =
             names(&[(1, b"a\xff"), (2, br"a\xff"), (3, br"a\xff~2"), (4, b"a\0"), (5, "ü".as_bytes())]);
         let (table, maps) = unite(&[(&log, false)], "files", 100).unwrap();
-        assert_eq!(table.texts, [r"a\x00", r"a\xff", r"a\xff~2", r"a\xff~3", "ü"]);
+        let texts: Vec<_> = table.texts.iter().collect();
+        assert_eq!(texts, [r"a\x00", r"a\xff", r"a\xff~2", r"a\xff~3", "ü"]);
         assert_eq!(table.escaped, [r"a\x00", r"a\xff~3"]);
         let ids: Vec<_> = (1..=5).map(|id| maps[0].get(id)).collect();
         assert_eq!(ids, [Some(4), Some(2), Some(3), Some(1), Some(5)]);

@@ -6,6 +6,7 @@
 //! Of a large file only the hash is kept, which still tells whether it changed.
 
 use super::logs::FileState;
+use super::names::Texts;
 use crate::hash::{hex, sha256};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -46,7 +47,7 @@ impl Kept {
 /// `None` as the state is that of a file that changed while it was recorded.
 pub(super) fn write(
     connection: &Connection,
-    paths: &[String],
+    paths: &Texts,
     states: &BTreeMap<u32, Option<FileState>>,
 ) -> Result<()> {
     let mut statement = connection.prepare("insert into hitlog_source values (?,?,?,?)")?;

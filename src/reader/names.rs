@@ -79,8 +79,9 @@ impl Eq for ChunkAt {}
 pub struct Names {
     /// All names, one after the other.
     text: Vec<u8>,
-    /// Each name's id and the end of its bytes in `text`.
-    entries: Vec<(u32, usize)>,
+    /// Each name's id and the end of its bytes in `text`, which
+    /// [`NAME_CHUNKS_KEPT_MAX`](crate::limits::NAME_CHUNKS_KEPT_MAX) keeps small.
+    entries: Vec<(u32, u32)>,
     incomplete: Vec<u32>,
 }
 
@@ -103,7 +104,7 @@ impl Names {
             }
             self.text.extend_from_slice(chunk.chunk.as_bytes());
             if chunk.last {
-                self.entries.push((id, self.text.len()));
+                self.entries.push((id, self.text.len() as u32));
                 return;
             }
         }
@@ -120,7 +121,7 @@ impl Names {
 
     fn name_at(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.entries[index - 1].1 };
-        &self.text[start..self.entries[index].1]
+        &self.text[start as usize..self.entries[index].1 as usize]
     }
 
     /// Each id with its name, in the order of the ids.

@@ -24,18 +24,18 @@ use std::ptr::NonNull;
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+use shuttle::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(any(loom, shuttle)))]
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::format::RECORD_SIZE;
 
 /// One slot in memory.
 #[derive(Debug, Default)]
 #[repr(C, align(32))]
 pub struct SlotCell([AtomicU64; 4]);
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<SlotCell>() == RECORD_SIZE);
+#[cfg(not(any(loom, shuttle)))]
+const _: () = assert!(size_of::<SlotCell>() == crate::format::RECORD_SIZE);
 
 impl SlotCell {
     /// Stores a sealed record. The word with the checksum goes last, so that a process killed in

@@ -4,6 +4,7 @@
 //! themselves under `target/xtask`.
 
 mod bench_python;
+mod broken;
 mod combine;
 mod compare;
 mod demo;
@@ -33,7 +34,9 @@ Commands:
   demo      Record jinja2's test suite under `pytest -n 4`, kill one worker in the middle, and show the
             summary, coverage.py's report and the tests of one line
   test      Run every check and test: Rust, Python, both together
-  promises  Run what the README's table of promises names, and say line by line what is shown
+  promises  Run what the README's table of promises names, and say line by line what is shown; or single
+            tests, named as there. `promises --broken` takes out one protection after the other, in a
+            copy of the project, and checks that the test which is to show it fails
   soak      Kills, power losses, forks, damaged logs and hostile ones at the figures of the failure model,
             again and again with other seeds
   compare   Compare the lines and branches that hitlog and coverage.py's C tracer see in two real suites
@@ -66,6 +69,8 @@ Examples:
   cargo xtask mutate --count 10
   cargo xtask test --python 3.12
   cargo xtask promises
+  cargo xtask promises tests/damage.rs
+  cargo xtask promises --broken journals_stay
   cargo xtask soak --minutes 60
   cargo xtask soak --once --seed 7
   HITLOG_PYTHONS=/opt/python3.15/bin/python cargo xtask compare --all-pythons
@@ -93,6 +98,8 @@ fn dispatch(args: &[&str]) -> Result {
         ("demo", []) => demo::run_usual(),
         ("test", options) => test::run_all(&pythons::choose(options)?),
         ("promises", []) => promises::run_all(),
+        ("promises", ["--broken", names @ ..]) => broken::run_all(names),
+        ("promises", proofs) => promises::run_some(proofs),
         ("soak", options) => soak::run_all(options),
         ("bench", []) => speed::run_all(false),
         ("bench", ["--short"]) => speed::run_all(true),

@@ -1,4 +1,5 @@
-//! `cargo xtask promises`: runs what the README's table of promises names, and nothing else.
+//! `cargo xtask promises`: runs what the README's table of promises names, and nothing else; or single proofs,
+//! written as there.
 //!
 //! The table is the list: a line whose test is not there, does not run or is skipped on this machine is not
 //! shown, and the command fails.
@@ -13,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use crate::pythons::{self, Python};
@@ -43,6 +43,24 @@ enum Proof {
     Command(String),
 }
 
+/// Which parts of the library are built for a test.
+#[derive(Clone, Copy)]
+enum Features {
+    /// All, as for any other test.
+    All,
+    /// Only what it needs, which is built sooner.
+    Required,
+}
+
+/// Runs the proofs that are named, as the table names them.
+pub fn run_some(proofs: &[&str]) -> Result {
+    let python = pythons::usual()?;
+    for proof in proofs {
+        Proof::parse(proof)?.run(&python, Features::Required)?;
+    }
+    Ok(())
+}
+
 /// Runs every proof once, on the usual Python, and says line by line what is shown.
 pub fn run_all() -> Result {
     let promises = parse(&fs::read_to_string(root().join("README.md"))?)?;
@@ -51,7 +69,7 @@ pub fn run_all() -> Result {
     for proof in promises.iter().flat_map(|promise| &promise.proofs) {
         if !ends.contains_key(proof) {
             announce(format!("{proof:?}"));
-            ends.insert(proof, proof.run(&python));
+            ends.insert(proof, proof.run(&python, Features::All));
         }
     }
     announce("what is promised, and whether it is shown");
@@ -116,13 +134,11 @@ impl Proof {
         let file = span.split("::").next().unwrap_or(span);
         let is_there = span.starts_with("cargo xtask ") || root().join(file).exists();
         proof.filter(|_| is_there).ok_or_else(|| {
-            Failure(format!(
-                "README.md: `{span}` shows a promise, but there is no such file or command."
-            ))
+            Failure(format!("`{span}` is to show a promise, but there is no such file or command."))
         })
     }
 
-    fn run(&self, python: &Python) -> Result {
+    fn run(&self, python: &Python, features: Features) -> Result {
         match self {
             Proof::Command(name) if name == "demo" => demo::run_usual(),
             Proof::Command(name) if name == "compare" => {
@@ -137,32 +153,62 @@ impl Proof {
                 judge(self, &mut pytest, count_pytest)
             }
             Proof::Rust { target, test } => {
-                let mut cargo = cargo_test(target, test.as_deref());
-                let venv = Venv::with_hitlog(python)?;
-                cargo.env("HITLOG_TEST_PYTHON", venv.path_of("python"));
+                let mut cargo = cargo_test(target, test.as_deref(), features)?;
+                let is_at_hand = std::env::var_os("HITLOG_TEST_PYTHON").is_some();
+                if !is_at_hand && source_of(target)?.contains("HITLOG_TEST_PYTHON") {
+                    let venv = Venv::with_hitlog(python)?;
+                    cargo.env("HITLOG_TEST_PYTHON", venv.path_of("python"));
+                }
                 judge(self, &mut cargo, count_rust)
             }
         }
     }
 }
 
-/// Runs the tests in `tests/<target>`, or one of them. What is compiled for loom alone is run with it.
-fn cargo_test(target: &str, test: Option<&str>) -> Command {
+/// What tries interleavings, each by the name of the `cfg` under which its tests are compiled.
+const CHECKERS: [&str; 2] = ["loom", "shuttle"];
+
+/// Runs the tests in `tests/<target>`, or one of them. What is compiled for a checker alone is run with it.
+fn cargo_test(target: &str, test: Option<&str>, features: Features) -> Result<Command> {
     let mut cargo = cargo();
     cargo.args(["test", "--test", target]);
-    if is_for_loom(&root().join("tests").join(format!("{target}.rs"))) {
-        cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", root().join("target/loom"));
+    let source = source_of(target)?;
+    let is_for = |checker: &&str| source.lines().any(|line| line == format!("#![cfg({checker})]"));
+    if let Some(checker) = CHECKERS.into_iter().find(is_for) {
+        cargo.env("RUSTFLAGS", format!("--cfg {checker}"));
+        cargo.env("CARGO_TARGET_DIR", root().join("target").join(checker));
         cargo.args(["--release", "--no-default-features", "--features", "recorder"]);
     } else {
-        cargo.arg("--all-features");
+        match (features, required_features(target)?) {
+            (Features::Required, Some(required)) => {
+                cargo.args(["--no-default-features", "--features", &required])
+            }
+            _ => cargo.arg("--all-features"),
+        };
     }
     cargo.args(["--", "--nocapture"]);
     cargo.args(test.iter().flat_map(|test| ["--exact", *test]));
-    cargo
+    Ok(cargo)
 }
 
-fn is_for_loom(file: &Path) -> bool {
-    fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| line == "#![cfg(loom)]"))
+/// The features without which the test target `target` is not compiled, separated by commas; `None` where
+/// Cargo.toml says nothing of it.
+fn required_features(target: &str) -> Result<Option<String>> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
+    let of_target = manifest.split_once(&format!("[[test]]\nname = \"{target}\"\n"));
+    let line =
+        of_target.and_then(|(_, rest)| rest.lines().next()?.strip_prefix("required-features = "));
+    Ok(line.map(|list| list.replace(['[', ']', '"', ' '], "")))
+}
+
+/// The text of the test target `target`, which is a file or a folder.
+fn source_of(target: &str) -> Result<String> {
+    let path = root().join("tests").join(target);
+    if !path.is_dir() {
+        return Ok(fs::read_to_string(path.with_extension("rs"))?);
+    }
+    let files = fs::read_dir(path)?.map(|entry| Ok(fs::read_to_string(entry?.path())?));
+    files.collect()
 }
 
 /// Whether something ran, nothing failed, and no test said that it cannot run here.
@@ -204,6 +250,13 @@ mod tests {
             Proof::Command("demo".into()),
         ];
         assert_eq!(parse(&readme).unwrap(), [Promise { failure: "power".into(), proofs }]);
+    }
+
+    #[test]
+    fn features_of_a_test_are_those_that_it_requires() {
+        assert_eq!(required_features("power_images").unwrap().as_deref(), Some("recorder,reader"));
+        assert_eq!(required_features("damage").unwrap(), None);
+        assert!(source_of("hostile").unwrap().contains("HITLOG_TEST_PYTHON"), "in one of its files");
     }
 
     #[test]

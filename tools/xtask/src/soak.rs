@@ -1,14 +1,18 @@
 //! `cargo xtask soak`: the tests that get better the longer they run, at the figures of the failure model,
 //! or over and over with fresh seeds until the time is up.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::pythons;
 use crate::shell::{Failure, Result, announce, cargo, run, say};
+use crate::venv::Venv;
 
 /// A test, and the environment variable that says how often it does its thing.
 struct Case {
-    /// The feature without which it is not compiled.
+    /// The features without which it is not compiled; none for a test in Python.
     features: &'static str,
+    /// A file in `tests/`, by name; one in Python by its path.
     target: &'static str,
     test: &'static str,
     knob: &'static str,
@@ -21,13 +25,38 @@ const fn case(target: &'static str, test: &'static str, knob: &'static str, figu
 }
 
 const CASES: &[Case] = &[
-    case("process_ends", "every_append_that_returned_survives_sigkill", "HITLOG_KILLS", 10_000),
+    case("process_ends", "every_append_that_returned_survives_sigkill", "HITLOG_KILLS", 100_000),
+    Case {
+        features: "",
+        target: "tools/python/tests/test_random_kills.py",
+        test: "test_every_line_that_ran_survives_sigkill",
+        knob: "HITLOG_PYTHON_KILLS",
+        figure: 10_000,
+    },
     case("process_ends", "forks_while_other_threads_append_lose_nothing", "HITLOG_FORKS", 1000),
     case(
         "power_loss",
         "nothing_wrong_is_accepted_and_what_was_synced_is_there",
         "HITLOG_POWER_STATES",
-        1_000_000,
+        10_000_000,
+    ),
+    case(
+        "power_images",
+        "what_was_synced_on_ext4_is_there_and_nothing_wrong_is_accepted",
+        "HITLOG_POWER_IMAGES",
+        100,
+    ),
+    case(
+        "power_images",
+        "what_was_synced_on_xfs_is_there_and_nothing_wrong_is_accepted",
+        "HITLOG_POWER_IMAGES",
+        100,
+    ),
+    case(
+        "power_images",
+        "what_was_synced_on_btrfs_is_there_and_nothing_wrong_is_accepted",
+        "HITLOG_POWER_IMAGES",
+        100,
     ),
     case(
         "compact_system_calls",
@@ -35,10 +64,12 @@ const CASES: &[Case] = &[
         "HITLOG_FAULTS",
         10_000,
     ),
-    case("compact_killed", "the_output_is_the_old_one_or_the_new_one", "HITLOG_COMPACT_KILLS", 200),
+    case("compact_killed", "the_output_is_the_old_one_or_the_new_one", "HITLOG_COMPACT_KILLS", 20_000),
     case("compact_bytes", "the_same_logs_give_the_same_bytes", "HITLOG_PERMUTATIONS", 200),
-    case("concurrency", "what_living_writers_recorded_is_there_and_stays_there", "HITLOG_ROUNDS", 20),
-    case("concurrency", "two_compactors_at_once_leave_one_whole_output_each", "HITLOG_STARTS", 100),
+    case("concurrency", "what_living_writers_recorded_is_there_and_stays_there", "HITLOG_ROUNDS", 200),
+    case("concurrency", "two_compactors_at_once_leave_one_whole_output_each", "HITLOG_STARTS", 500),
+    case("concurrency", "a_log_that_changes_under_its_writer_harms_no_reader", "HITLOG_CHANGES", 100),
+    case("full_disk", "a_full_ext4_stops_the_recording_and_nothing_else", "HITLOG_DISK_SIZES", 500),
     case("fuzz_regressions", "what_is_written_is_read", "HITLOG_CASES", 100_000),
     case("fuzz_regressions", "write_faults_lose_nothing_that_is_not_counted", "HITLOG_CASES", 10_000),
     case("differential", "two_readers_print_the_same", "HITLOG_DIFFERENTIAL_LOGS", 20_000),
@@ -80,6 +111,19 @@ pub fn run_all(options: &[&str]) -> Result {
 
 impl Case {
     fn run(&self, seed: u64) -> Result {
+        let mut command = if self.features.is_empty() { self.pytest()? } else { self.cargo_test() };
+        command.env(self.knob, self.figure.to_string()).env("HITLOG_SEED", seed.to_string());
+        run(&mut command)
+    }
+
+    fn pytest(&self) -> Result<Command> {
+        let mut pytest = Venv::with_hitlog(&pythons::usual()?)?.program("python");
+        pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
+        pytest.arg(format!("{}::{}", self.target, self.test));
+        Ok(pytest)
+    }
+
+    fn cargo_test(&self) -> Command {
         let mut cargo = cargo();
         cargo.args([
             "test",
@@ -92,8 +136,7 @@ impl Case {
         // Built faster; the tests need no more.
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
         cargo.args(["--test", self.target, "--", "--exact", self.test]);
-        cargo.env(self.knob, self.figure.to_string()).env("HITLOG_SEED", seed.to_string());
-        run(&mut cargo)
+        cargo
     }
 }
 
@@ -146,9 +189,12 @@ mod tests {
     #[test]
     fn every_case_is_there_and_has_its_knob() {
         for case in CASES {
-            let text =
-                std::fs::read_to_string(root().join(format!("tests/{}.rs", case.target))).unwrap();
-            assert!(text.contains(&format!("fn {}()", case.test)), "{}", case.test);
+            let (path, begin) = match case.features {
+                "" => (root().join(case.target), "def"),
+                _ => (root().join(format!("tests/{}.rs", case.target)), "fn"),
+            };
+            let text = std::fs::read_to_string(path).unwrap();
+            assert!(text.contains(&format!("{begin} {}(", case.test)), "{}", case.test);
             assert!(text.contains(case.knob), "{}", case.knob);
         }
     }
