@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::wording::{counted, duration, shown_path};
+use super::wording::{counted, duration, one_line, shown_path};
 use super::{DONE, Error, NEGATIVE};
 use crate::query::{self, Database, What};
 
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
 
 fn text(what: &What, out: &mut dyn Write) -> io::Result<()> {
     let time = what.duration_ns.map(|ns| format!("   {}", duration(ns))).unwrap_or_default();
-    writeln!(out, "{}{time}", what.test)?;
+    writeln!(out, "{}{time}", one_line(&what.test))?;
     for file in &what.files {
         writeln!(out, "  {}  {}", shown_path(&file.path), file.lines)?;
     }

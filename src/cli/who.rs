@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::wording::{counted, duration, shown_path};
+use super::wording::{counted, duration, one_line, shown_path};
 use super::{DONE, Error, NEGATIVE, who_formats};
-use crate::query::{self, Database, Source, Who};
+use crate::query::{self, Database, Source, Who, WhoTest};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,10 +97,11 @@ fn text(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
     if who.tests.is_empty() {
         return writeln!(out, "{}", negative(who));
     }
-    let width = who.tests.iter().map(|test| test.test.chars().count()).max().unwrap_or(0);
-    for test in &who.tests {
+    let names: Vec<String> = who.tests.iter().map(|test| one_line(&test.test)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (test, name) in who.tests.iter().zip(&names) {
         let time = test.duration_ns.map(duration).unwrap_or_default();
-        let line = format!("  {:width$}  {time:>9}", test.test);
+        let line = format!("  {name:width$}  {time:>9}{}", where_it_ran(test));
         writeln!(out, "{}", line.trim_end())?;
     }
     write!(out, "{}", counted(who.tests.len() as u64, "test"))?;
@@ -113,6 +114,14 @@ fn text(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
+fn where_it_ran(test: &WhoTest) -> &'static str {
+    match test.in_children.len() {
+        0 => "",
+        lines if lines == test.lines.len() => "   (in a child process)",
+        _ => "   (partly in a child process)",
+    }
+}
+
 /// The place, and its source if it is one line.
 fn heading(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
     let path = shown_path(&who.path);
@@ -123,7 +132,9 @@ fn heading(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "{path}:{}-{}{changed}", lines.start(), lines.end())
         }
         Some(lines) => match source.line(*lines.start()) {
-            Some(text) => writeln!(out, "{path}:{}    {}{changed}", lines.start(), text.trim()),
+            Some(text) => {
+                writeln!(out, "{path}:{}    {}{changed}", lines.start(), one_line(text.trim()))
+            }
             None => writeln!(out, "{path}:{}{changed}", lines.start()),
         },
     }

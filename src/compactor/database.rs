@@ -76,6 +76,24 @@ impl Row for LineRow {
     }
 }
 
+/// A row of `hitlog_child_lines`.
+pub(super) struct ChildRow {
+    pub(super) pair: Pair,
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+impl Row for ChildRow {
+    const TABLE: &str = "hitlog_child_lines";
+    const COLUMNS: usize = 4;
+    fn bind(&self, mut bind: impl FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
+        bind(&self.pair.file())?;
+        bind(&self.pair.context())?;
+        bind(&self.first)?;
+        bind(&self.last)
+    }
+}
+
 /// A row of `arc`.
 pub(super) struct ArcRow {
     pub(super) pair: Pair,

@@ -33,13 +33,13 @@ mod rows;
 mod scan;
 mod schema;
 mod source;
-mod update;
 pub(crate) mod wording;
 
-pub use combine::{CombineOptions, Combined, PathMap, Recording, combine, configured_paths};
+pub use combine::{
+    Changes, CombineOptions, Combined, PathMap, Recording, combine, configured_paths, update,
+};
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
-pub use update::{Changes, update};
 
 use crate::format::KIND_SKIPPABLE;
 use crate::limits::DAMAGE_LISTED_MAX;

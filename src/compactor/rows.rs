@@ -5,7 +5,7 @@
 
 use super::arc_rows::ArcRows;
 use super::bitmap::Bitmap;
-use super::database::{Batch, LineRow, NumberRow};
+use super::database::{Batch, ChildRow, LineRow, NumberRow};
 use super::hits::United;
 use super::keys::{Block, FileArc};
 use super::schema::{Form, NUMBERS_MIN};
@@ -25,6 +25,7 @@ pub(super) struct Distinct {
 pub(super) struct HitRows<'connection> {
     connection: &'connection Connection,
     lines: Batch<'connection, LineRow>,
+    children: ChildRows<'connection>,
     /// If lines are to be written as arcs.
     arcs: Option<ArcRows<'connection>>,
     file: u32,
@@ -43,6 +44,7 @@ impl HitRows<'_> {
         Ok(HitRows {
             connection,
             lines: Batch::new(connection)?,
+            children: ChildRows { rows: Batch::new(connection)?, last: None },
             arcs: if has_arcs { Some(ArcRows::new(connection, form)?) } else { None },
             file: 0,
             lines_of_file: Bitmap::default(),
@@ -73,7 +75,7 @@ impl HitRows<'_> {
                 None => self.line_row(lines)?,
             }
         }
-        Ok(())
+        hits.in_children.iter().try_for_each(|block| self.children.write(block))
     }
 
     /// Goes on to `file`, or goes on with it in the next part, which has a dictionary of its own.
@@ -116,6 +118,7 @@ impl HitRows<'_> {
     pub(super) fn finish(mut self) -> Result<Distinct> {
         self.end_file()?;
         self.lines.finish()?;
+        self.children.finish()?;
         if let Some(rows) = self.arcs {
             self.distinct.arcs = rows.finish()?;
             return Ok(self.distinct);
@@ -125,5 +128,32 @@ impl HitRows<'_> {
         (1..=NUMBERS_MIN).chain(beyond).try_for_each(|line| rows.push(NumberRow(line)))?;
         rows.finish()?;
         Ok(self.distinct)
+    }
+}
+
+/// Writes lines that ran in children as ranges, which do not depend on the parts that they come in.
+struct ChildRows<'connection> {
+    rows: Batch<'connection, ChildRow>,
+    /// The range that may go on.
+    last: Option<ChildRow>,
+}
+
+impl ChildRows<'_> {
+    fn write(&mut self, block: &Block) -> Result<()> {
+        block.iter().try_for_each(|line| match &mut self.last {
+            Some(range) if range.pair == block.pair() && range.last + 1 == line => {
+                range.last = line;
+                Ok(())
+            }
+            last => {
+                let range = ChildRow { pair: block.pair(), first: line, last: line };
+                last.replace(range).map_or(Ok(()), |range| self.rows.push(range))
+            }
+        })
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.last.take().map_or(Ok(()), |range| self.rows.push(range))?;
+        self.rows.finish()
     }
 }

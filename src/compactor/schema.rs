@@ -17,6 +17,8 @@
 //!   or why nothing is: `changed`, `missing`, `unreadable`. `sha256` is in hexadecimal, `source` is
 //!   compressed by zlib.
 //! * `hitlog_log_file`: which logs name which files.
+//! * `hitlog_child_lines`: ranges of lines that ran in a context in children only, which were started in it,
+//!   and not in the process that began it. Lines that only arcs tell of are not among them.
 //! * `hitlog_test`: how each test ended, in pytest's words; `pending` is one that must run again.
 //! * `hitlog_surroundings`: a JSON object for each run: what else its tests depend on, as it was.
 //! * `hitlog_line (path, line, context)` and `hitlog_arc (path, from_line, to_line, context)`: who ran
@@ -71,6 +73,9 @@ create table hitlog_sample (log_id text, name text, context_id integer, time_ns 
 create table hitlog_file (file_id integer primary key, size integer, mtime_ns integer);
 create table hitlog_source (file_id integer primary key, state text, sha256 text, source blob);
 create table hitlog_log_file (file_id integer, log_id text, primary key (file_id, log_id)) without rowid;
+create table hitlog_child_lines (
+    file_id integer, context_id integer, first_line integer, last_line integer,
+    primary key (file_id, context_id, first_line)) without rowid;
 create table hitlog_test (test text primary key, outcome text) without rowid;
 create table hitlog_surroundings (value text);
 create table hitlog_number (line integer primary key);

@@ -70,6 +70,27 @@ impl Database {
         })
     }
 
+    /// Calls `visit` with each context and the lines of `file` that ran in it in children only: processes that
+    /// were started in the context, and did not begin it. A file of an earlier hitlog tells of none.
+    ///
+    /// # Errors
+    /// If SQLite cannot read.
+    pub fn child_lines_of_file(
+        &self,
+        file: &File,
+        mut visit: impl FnMut(i64, &Lines),
+    ) -> result::Result<(), Error> {
+        if !self.has_child_lines {
+            return Ok(());
+        }
+        let sql = "select context_id, first_line, last_line from hitlog_child_lines where file_id = ?
+                    order by context_id";
+        self.asking(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            for_each_group(statement.query([file.id])?, add_range, &mut visit)
+        })
+    }
+
     /// Calls `visit` with each context, line left and line reached of the arcs of `file`, in no order. Where
     /// lines were recorded, there are none.
     ///
@@ -139,6 +160,13 @@ fn for_each_group(
 
 fn add_numbits(lines: &mut Lines, row: &Row<'_>) -> Result<()> {
     lines.unite_numbits(row.get_ref(1)?.as_blob()?);
+    Ok(())
+}
+
+/// An end beyond all lines would cost memory, and is none.
+fn add_range(lines: &mut Lines, row: &Row<'_>) -> Result<()> {
+    let (first, last): (u32, u32) = (row.get(1)?, row.get(2)?);
+    (first..=last.min(LINE_MAX)).for_each(|line| lines.insert(line));
     Ok(())
 }
 

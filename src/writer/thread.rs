@@ -308,6 +308,12 @@ impl Thread {
         false
     }
 
+    /// Makes `context` the process's context, as one that the log finds when it is opened.
+    pub(super) fn inherit_process_context(&self, context: u32) {
+        self.shared.context.store(context, Ordering::Release);
+        self.begin();
+    }
+
     /// Makes `context` the process's context.
     pub(super) fn switch_process_context(&self, context: u32) {
         self.begin();
