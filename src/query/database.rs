@@ -249,6 +249,11 @@ pub(crate) fn has(connection: &Connection, name: &str) -> rusqlite::Result<bool>
     connection.query_row(sql, [name], |row| row.get(0))
 }
 
+/// The column of `hitlog_log` that names a worker of pytest-xdist; files of hitlog 0.1 may lack it.
+pub(crate) fn name_of_log(connection: &Connection) -> &'static str {
+    if connection.prepare("select name from hitlog_log limit 0").is_ok() { "name" } else { "null" }
+}
+
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     connection.query_row("select value from meta where key = ?", [key], |row| row.get(0)).optional()
 }
