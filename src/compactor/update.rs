@@ -60,15 +60,29 @@ pub fn update(
     output: &Path,
 ) -> std::result::Result<u64, Error> {
     let made = Output::begin(output)?;
-    let written = write(base, recorded, changes, made.temporary());
-    let finding = written.map_err(|source| Error::Database { path: output.to_path_buf(), source })?;
-    match finding {
-        Some(finding) => Err(Error::Inconsistent { path: output.to_path_buf(), finding }),
-        None => made.publish().map(|published| published.bytes),
-    }
+    let failed = |source| Error::Database { path: output.to_path_buf(), source };
+    let filled = write(base, recorded, changes, made.temporary()).map_err(failed)?;
+    let Filled { connection, form, files, sides } = filled;
+    database::finish(connection, form, &made, |rows| write_hits(rows, form, &sides, &files, failed))?;
+    drop(sides);
+    made.publish().map(|published| published.bytes)
 }
 
-fn write(base: &Path, recorded: &Path, changes: &Changes, output: &Path) -> Result<Option<String>> {
+/// An output that has everything but its hits.
+struct Filled<'changes> {
+    connection: Connection,
+    form: Form,
+    files: Vec<String>,
+    /// Where the hits are.
+    sides: [Side<'changes>; 2],
+}
+
+fn write<'changes>(
+    base: &Path,
+    recorded: &Path,
+    changes: &'changes Changes,
+    output: &Path,
+) -> Result<Filled<'changes>> {
     let open = |path| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     let (base, recorded) = (open(base)?, open(recorded)?);
     let has_arcs = has_arcs(&base)? || has_arcs(&recorded)?;
@@ -82,7 +96,6 @@ fn write(base: &Path, recorded: &Path, changes: &Changes, output: &Path) -> Resu
     write_names(&connection, "context", &contexts)?;
     let base = Side::new(base, &files, &contexts, Some(changes))?;
     let recorded = Side::new(recorded, &files, &contexts, None)?;
-    write_hits(&connection, form, [&base, &recorded], &files)?;
     base.copy(&connection)?;
     recorded.copy(&connection)?;
     for (test, outcome) in &changes.outcomes {
@@ -92,7 +105,7 @@ fn write(base: &Path, recorded: &Path, changes: &Changes, output: &Path) -> Resu
     for surroundings in &changes.surroundings {
         connection.execute("insert into hitlog_surroundings values (?)", [surroundings])?;
     }
-    database::finish(connection, output, form)
+    Ok(Filled { connection, form, files, sides: [base, recorded] })
 }
 
 fn has_arcs(connection: &Connection) -> Result<bool> {
@@ -122,24 +135,24 @@ fn names(
 
 /// Writes the hits of both sides, file by file.
 fn write_hits(
-    connection: &Connection,
+    rows: &mut HitRows<'_>,
     form: Form,
-    sides: [&Side<'_>; 2],
+    sides: &[Side<'_>; 2],
     files: &[String],
-) -> Result<()> {
-    let mut rows = HitRows::new(connection, form)?;
+    failed: impl Fn(rusqlite::Error) -> Error,
+) -> std::result::Result<(), Error> {
     let budget = Budget::unlimited();
     for (file, path) in (1..).zip(files) {
         let mut hits = Collector::new(&budget);
         for side in sides {
-            side.collect(path, file, form, &mut hits)?;
+            side.collect(path, file, form, &mut hits).map_err(&failed)?;
         }
         // Without a limit nothing is ever dropped.
         if let Some(united) = United::new(vec![hits.finish()], &budget) {
             rows.write(&united)?;
         }
     }
-    rows.finish().map(|_| ())
+    Ok(())
 }
 
 impl<'a> Side<'a> {

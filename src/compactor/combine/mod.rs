@@ -26,7 +26,6 @@ use super::hits::{Budget, Collector, United};
 use super::keys::{ARCS_OF_FILE_MAX, Pair};
 use super::logs::path_text;
 use super::publish::Output;
-use super::rows::HitRows;
 use super::schema::Form;
 use super::wording::{counted, size};
 use crate::limits::LINE_MAX;
@@ -165,15 +164,12 @@ fn write(
     database::write_meta(&connection, is_known.then_some(has_arcs)).map_err(failed)?;
     database::write_names(&connection, "file", &names.files).map_err(failed)?;
     database::write_names(&connection, "context", &names.contexts).map_err(failed)?;
-    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
-    for (file, sources) in (1..).zip(&names.sources) {
-        rows.write(&hits_of_file(databases, names, file, sources)?).map_err(failed)?;
-    }
-    let distinct = rows.finish().map_err(failed)?;
     let logs = own_tables::write(&connection, databases, names).map_err(failed)?;
-    if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
-        return Err(Error::Inconsistent { path: options.output.clone(), finding });
-    }
+    let distinct = database::finish(connection, form, output, |rows| {
+        let mut files = (1..).zip(&names.sources);
+        files
+            .try_for_each(|(file, sources)| rows.write(&hits_of_file(databases, names, file, sources)?))
+    })?;
     Ok(Combined {
         logs,
         contexts: names.contexts.iter().filter(|name| !name.is_empty()).count() as u64,
