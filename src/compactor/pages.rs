@@ -44,8 +44,11 @@ const OVERFLOW_BYTES: usize = PAGE_BYTES - 4;
 /// A file of SQLite's that nobody has open, to which pages are added.
 pub(super) struct Pages {
     file: File,
+    /// How many SQLite wrote.
+    first: u32,
     /// How many there are, with those that wait.
     count: u32,
+    written: Written,
     /// The last pages, not yet written.
     waiting: Vec<u8>,
 }
@@ -56,7 +59,8 @@ impl Pages {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let count = file.metadata()?.len() / PAGE_BYTES as u64;
         let count = u32::try_from(count).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        Ok(Pages { file, count, waiting: Vec::with_capacity(WRITTEN_AT_ONCE * PAGE_BYTES) })
+        let waiting = Vec::with_capacity(WRITTEN_AT_ONCE * PAGE_BYTES);
+        Ok(Pages { file, first: count, count, written: Written::default(), waiting })
     }
 
     /// Adds a page and returns its number.
@@ -70,6 +74,7 @@ impl Pages {
     fn append_at(&mut self, page: &[u8; PAGE_BYTES]) -> io::Result<u32> {
         self.count = self.count.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
         self.waiting.extend_from_slice(page);
+        self.written.added.push(crc32fast::hash(page));
         if self.waiting.len() >= WRITTEN_AT_ONCE * PAGE_BYTES {
             self.flush()?;
         }
@@ -97,10 +102,56 @@ impl Pages {
         Ok(next)
     }
 
+    /// Writes the root of a tree, where SQLite made it.
+    fn write_root(&mut self, root: u32, page: &[u8; PAGE_BYTES]) -> io::Result<()> {
+        self.written.roots.push((root, crc32fast::hash(page)));
+        self.file.write_all_at(page, offset_of(root))
+    }
+
     /// Writes what waits. From here on, SQLite may open the file.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<Written> {
         self.flush()?;
-        self.file.write_all_at(&self.count.to_be_bytes(), PAGE_COUNT_AT)
+        self.file.write_all_at(&self.count.to_be_bytes(), PAGE_COUNT_AT)?;
+        self.written.first = self.first + 1;
+        Ok(self.written)
+    }
+}
+
+fn offset_of(page: u32) -> u64 {
+    u64::from(page - 1) * PAGE_BYTES as u64
+}
+
+/// Checksums of all pages that were written.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// The first of those added behind what SQLite wrote, which follow each other.
+    first: u32,
+    added: Vec<u32>,
+    /// With their numbers.
+    roots: Vec<(u32, u32)>,
+}
+
+impl Written {
+    /// Reads all of them back from the file `path`. The first page that is not as it was written, if any.
+    pub(super) fn first_damaged(&self, path: &Path) -> io::Result<Option<u32>> {
+        let file = File::open(path)?;
+        let mut bytes = vec![0; WRITTEN_AT_ONCE * PAGE_BYTES];
+        for (root, checksum) in &self.roots {
+            file.read_exact_at(&mut bytes[..PAGE_BYTES], offset_of(*root))?;
+            if crc32fast::hash(&bytes[..PAGE_BYTES]) != *checksum {
+                return Ok(Some(*root));
+            }
+        }
+        let firsts = (self.first..).step_by(WRITTEN_AT_ONCE);
+        for (first, checksums) in firsts.zip(self.added.chunks(WRITTEN_AT_ONCE)) {
+            let bytes = &mut bytes[..checksums.len() * PAGE_BYTES];
+            file.read_exact_at(bytes, offset_of(first))?;
+            let pages = bytes.chunks(PAGE_BYTES).map(crc32fast::hash);
+            if let Some(at) = pages.zip(checksums).position(|(found, written)| found != *written) {
+                return Ok(Some(first + at as u32));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -328,8 +379,7 @@ impl Tree {
             }
             let bytes = page.finished();
             if is_root {
-                let at = u64::from(self.root - 1) * PAGE_BYTES as u64;
-                return pages.file.write_all_at(bytes, at);
+                return pages.write_root(self.root, bytes);
             }
             last_child = Some(pages.append(bytes)?);
             depth += 1;
@@ -428,6 +478,29 @@ mod tests {
         let mut statement = connection.prepare("select text from t order by rowid").unwrap();
         let found = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
         assert!(found.map(Result::unwrap).eq(texts));
+    }
+
+    #[test]
+    fn a_page_that_is_not_as_it_was_written_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, roots) = empty(folder.path());
+        let mut pages = Pages::open(&path).unwrap();
+        fill(&mut pages, &roots, 1000, 400);
+        let written = pages.finish().unwrap();
+        assert_eq!(written.first_damaged(&path).unwrap(), None);
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let count = (file.metadata().unwrap().len() / PAGE_BYTES as u64) as u32;
+        // The schema is SQLite's to look after.
+        for page in 2..=count {
+            let at = offset_of(page) + u64::from(page) * 31 % PAGE_BYTES as u64;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+            assert_eq!(written.first_damaged(&path).unwrap(), Some(page));
+            file.write_all_at(&byte, at).unwrap();
+        }
+        file.set_len(offset_of(count)).unwrap();
+        assert!(written.first_damaged(&path).is_err());
     }
 
     #[test]

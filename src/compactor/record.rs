@@ -34,6 +34,7 @@ impl From<i32> for Column<'_> {
 
 impl Column<'_> {
     /// Its serial type, and how many bytes of an integer are stored.
+    #[inline]
     fn serial_type(self) -> (u64, usize) {
         match self {
             Column::Null => (0, 0),
@@ -54,18 +55,20 @@ impl Column<'_> {
 }
 
 /// Puts the record of a row of `columns`, of which there are at most a dozen, in the place of `record`.
-pub(super) fn write_record(record: &mut Vec<u8>, columns: &[Column<'_>]) {
+#[inline]
+pub(super) fn write_record<const N: usize>(record: &mut Vec<u8>, columns: &[Column<'_>; N]) {
+    let types = columns.map(Column::serial_type);
     record.clear();
-    record.push(0);
-    columns.iter().for_each(|column| push_varint(record, column.serial_type().0));
     // A serial type takes at most nine bytes: the length of the header is one.
+    record.push(0);
+    types.iter().for_each(|(serial_type, _)| push_varint(record, *serial_type));
     record[0] = record.len() as u8;
-    for column in columns {
+    for (column, (_, stored)) in columns.iter().zip(types) {
         match *column {
             Column::Null => {}
             Column::Integer(number) => {
-                let stored = column.serial_type().1;
-                record.extend_from_slice(&number.to_be_bytes()[8 - stored..]);
+                let bytes = (number << (64 - 8 * stored.max(1))).to_be_bytes();
+                record.extend_from_slice(&bytes[..stored]);
             }
             Column::Text(text) => record.extend_from_slice(text.as_bytes()),
             Column::Blob(bytes) => record.extend_from_slice(bytes),
@@ -75,10 +78,15 @@ pub(super) fn write_record(record: &mut Vec<u8>, columns: &[Column<'_>]) {
 
 /// Appends `number` as a variable-length integer: seven bits to a byte, the highest first; a ninth byte has
 /// eight.
+#[inline]
 pub(super) fn push_varint(bytes: &mut Vec<u8>, number: u64) {
-    if number < 0x80 {
-        return bytes.push(number as u8);
+    match number {
+        0..0x80 => bytes.push(number as u8),
+        _ => push_long_varint(bytes, number),
     }
+}
+
+fn push_long_varint(bytes: &mut Vec<u8>, number: u64) {
     if number >> 56 != 0 {
         let high = number >> 8;
         (0..8).rev().for_each(|at| bytes.push((high >> (7 * at)) as u8 | 0x80));

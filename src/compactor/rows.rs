@@ -9,7 +9,7 @@ use super::bitmap::Bitmap;
 use super::hits::United;
 use super::keys::{Block, FileArc};
 use super::numbits::numbits;
-use super::pages::Pages;
+use super::pages::{Pages, Written};
 use super::publish::Output;
 use super::schema::{Form, NUMBERS_MIN};
 use super::tables::{Lines, Roots, write_log_files, write_numbers};
@@ -33,6 +33,8 @@ pub(super) struct Left {
     pub(super) arcs_not_counted: bool,
     /// Indexes that are still empty.
     pub(super) indexes: Vec<&'static str>,
+    /// To be read back.
+    pub(super) written: Written,
 }
 
 /// Writes hits, which come in their order, in one part or several.
@@ -173,7 +175,8 @@ impl<'output> HitRows<'output> {
                 left.indexes = rows.finish(pages)?;
             }
         }
-        self.pages.finish().map(|()| left)
+        left.written = self.pages.finish()?;
+        Ok(left)
     }
 }
 

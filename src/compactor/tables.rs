@@ -11,6 +11,10 @@ use rusqlite::{Connection, Result};
 use std::collections::HashMap;
 use std::io;
 
+/// The tables that are filled here and nowhere else.
+pub(super) const LARGE: [&str; 6] =
+    ["line_bits", "arc", "hitlog_known_arc", "hitlog_arc_bits", "hitlog_other_arc", "hitlog_number"];
+
 /// Rows up to which an index by context is kept in memory, 24 bytes each. A larger one is left to SQLite.
 const ENTRIES_MAX: usize = 1 << 22;
 
