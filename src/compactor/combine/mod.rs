@@ -30,7 +30,7 @@ use super::hits::{Budget, Collector, Hits, United};
 use super::keys::{ARCS_OF_FILE_MAX, Pair};
 use super::logs::path_text;
 use super::publish::Output;
-use super::rows::{Distinct, HitRows};
+use super::rows::Distinct;
 use super::schema::Form;
 use super::wording::{counted, size};
 use crate::limits::LINE_MAX;
@@ -256,16 +256,12 @@ fn write(
     database::write_meta(&connection, is_known.then_some(has_arcs)).map_err(failed)?;
     database::write_names(&connection, "file", &names.files).map_err(failed)?;
     database::write_names(&connection, "context", &names.contexts).map_err(failed)?;
-    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
-    for (file, sources) in (1..).zip(&names.sources) {
-        rows.write(&hits_of_file(inputs, names, file, sources)?).map_err(failed)?;
-    }
-    let distinct = rows.finish().map_err(failed)?;
     let logs = own_tables::write(&connection, inputs, names).map_err(failed)?;
-    match database::finish(connection, output.temporary(), form).map_err(failed)? {
-        Some(finding) => Err(Error::Inconsistent { path: options.output.clone(), finding }),
-        None => Ok(Written { distinct, logs, has_arcs }),
-    }
+    let distinct = database::finish(connection, form, output, |rows| {
+        let mut files = (1..).zip(&names.sources);
+        files.try_for_each(|(file, sources)| rows.write(&hits_of_file(inputs, names, file, sources)?))
+    })?;
+    Ok(Written { distinct, logs, has_arcs })
 }
 
 /// All hits of one file of the output, which is `sources` in the recordings.
