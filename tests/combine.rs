@@ -3,7 +3,9 @@
 #[path = "common/process_log.rs"]
 mod process_log;
 
-use hitlog::compactor::{CombineOptions, Options, PathMap, Recording, combine, compact};
+use hitlog::compactor::{
+    Changes, CombineOptions, Options, PathMap, Recording, combine, compact, update,
+};
 use hitlog::format::{EndReason, Record};
 use process_log::{MONOTONIC_START_NS, ProcessLog};
 use proptest::prelude::*;
@@ -71,6 +73,9 @@ fn dump(path: &Path) -> Vec<String> {
 /// A log with some of everything that a log can hold.
 fn log(number: u32, hits: &[(u32, u32, i32, i32)], has_arcs: bool) -> ProcessLog {
     let mut log = ProcessLog::new(number + 1);
+    if number % 2 == 1 {
+        log.inherit("t.py::test_1|run").inherit(&format!("t.py::test_{number}|run"));
+    }
     let context_of = |context| match context {
         0 => String::new(),
         context => format!("t.py::test_{context}|run"),
@@ -298,5 +303,53 @@ fn a_source_is_remembered_only_if_all_ran_it() {
     assert_eq!(state(&[0, 1]), ["kept 0"], "the same text in another copy");
     for others in [[1, 2], [2, 1], [2, 3]] {
         assert_eq!(state(&others), ["changed 1"], "{others:?} ran different texts");
+    }
+}
+
+#[test]
+fn an_updated_recording_keeps_what_is_still_true() {
+    for has_arcs in [false, true] {
+        let (folder, path) = (Folder::new(), "/a.py");
+        let (kept, replaced) = ("t.py::a|run", "t.py::b|run");
+        let mut worker = ProcessLog::new(1);
+        worker.start(kept, 1).stop(kept, 2).start(replaced, 3).stop(replaced, 4);
+        worker.line(kept, path, 1).line(kept, path, 2).line(kept, path, 3).line(kept, "/gone.py", 1);
+        worker.line(replaced, path, 5);
+        let child = ProcessLog::new(2).inherit(kept).line(kept, path, 7).clone();
+        let other = ProcessLog::new(3).start(replaced, 1).line(replaced, path, 6).clone();
+        let again = ProcessLog::new(4).start(replaced, 9).line(replaced, path, 3).clone();
+        if has_arcs {
+            worker.arc(kept, path, 1, 2).arc(kept, path, 2, 3);
+        }
+        let base = folder.compact("base.db", &[worker, child, other], false);
+        let recorded = folder.compact("recorded.db", &[again], false);
+        let outcomes = [("t.py::a", "passed"), ("t.py::b", "failed")];
+        let changes = Changes {
+            replaced: [replaced.to_owned()].into(),
+            gone: ["/gone.py".to_owned()].into(),
+            // Line 3 is another one, and what was below line 1 went down.
+            moved: [(path.to_owned(), [(1, 1), (2, 3), (5, 6), (7, 9)].into())].into(),
+            outcomes: outcomes.map(|(test, end)| (test.to_owned(), end.to_owned())).into(),
+            surroundings: vec!["{}".to_owned()],
+        };
+        update(&base, &recorded, &changes, &base).unwrap();
+        let expected = [
+            "/a.py:1 t.py::a|run",
+            "/a.py:3 t.py::a|run",
+            "/a.py:3 t.py::b|run",
+            "/a.py:9 t.py::a|run",
+        ];
+        assert_eq!(rows(&base, LINES), expected);
+        let arcs = rows(&base, "select from_line || '>' || to_line from hitlog_arc");
+        assert_eq!(arcs, if has_arcs { vec!["1>3"] } else { vec![] });
+        let in_children = "select first_line || '-' || last_line from hitlog_child_lines";
+        assert_eq!(rows(&base, in_children), ["9-9"]);
+        let pids = rows(&base, "select cast(pid as text) from hitlog_log order by pid");
+        assert_eq!(pids, ["1", "2", "4"], "nothing is left of log 3");
+        let unknown = "select cast(count(*) as text) from hitlog_context where context_id is null";
+        assert_eq!(rows(&base, unknown), ["1"], "what ran again is no longer told of log 1");
+        let ends = rows(&base, "select test || ' ' || outcome from hitlog_test order by 1");
+        assert_eq!(ends, ["t.py::a passed", "t.py::b failed"]);
+        assert_eq!(rows(&base, "select value from hitlog_surroundings"), ["{}"]);
     }
 }

@@ -14,10 +14,14 @@ use random::{Random, figure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Logs with what makes order matter, if anything does: shared and own names, copies, other states.
+/// Logs with what makes order matter, if anything does: shared and own names, copies, other states,
+/// children.
 fn varied_logs(run: &Path, has_arcs: bool) -> Vec<PathBuf> {
     let log = |pid: u32| {
         let mut log = ProcessLog::new(pid);
+        if pid.is_multiple_of(3) {
+            (0..20).for_each(|number| _ = log.inherit(&format!("t{number}")));
+        }
         for number in 0..400 {
             let mixed = (number * 7919 + pid * 104_729) % 1000;
             let (context, file) = (format!("t{}", mixed % 37), format!("/f{}.py", mixed % 11));

@@ -66,8 +66,8 @@ fn cart(has_arcs: bool) -> Vec<ProcessLog> {
     let mut child = ProcessLog::new(11);
     let context = "tests/test_cart.py::test_full|run";
     child.header.ppid = 10;
-    child.start(context, 111 * MS).stop(context, 112 * MS);
-    child.line(context, path, 93);
+    child.inherit(context).stop(context, 112 * MS);
+    child.line(context, path, 90).line(context, path, 93);
     vec![worker, child]
 }
 
@@ -99,6 +99,52 @@ fn who_tells_tests_and_not_their_phases() {
         assert!(never.tests.is_empty() && never.lines.is_empty());
         let all = who(&database, file, None).unwrap();
         assert_eq!(all.lines.to_string(), "1-9, 86-90, 93");
+    }
+}
+
+#[test]
+fn who_tells_what_ran_in_children_only() {
+    for has_arcs in [false, true] {
+        let folder = Folder::new();
+        let database = folder.compact("out.db", &cart(has_arcs));
+        let file = database.find_file("shop/cart.py").unwrap();
+        let in_children = |asked| {
+            let answer = who(&database, file, asked).unwrap();
+            answer.tests.iter().map(|test| test.in_children.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(in_children(Some(93..=93)), ["93"]);
+        assert_eq!(in_children(Some(90..=90)), [""], "the test itself ran it, too");
+        assert_eq!(in_children(None), ["", "93"]);
+    }
+}
+
+#[test]
+fn only_processes_that_were_started_in_a_context_are_its_children() {
+    let (folder, context, path) = (Folder::new(), "t.py::a|run", "/a.py");
+    // Its second segment goes on in a context that began before, as all segments do.
+    let first = ProcessLog::new(20).start(context, 5).line(context, path, 1).clone();
+    let mut second = ProcessLog::new(21);
+    second.header.first_log_id = first.header.log_id;
+    second.header.segment = 1;
+    second.inherit(context).line(context, path, 2);
+    // A child goes on in a second segment, too.
+    let child = ProcessLog::new(22).inherit(context).line(context, path, 3).clone();
+    let mut child_goes_on = ProcessLog::new(23);
+    child_goes_on.header.first_log_id = child.header.log_id;
+    child_goes_on.header.segment = 1;
+    child_goes_on.inherit(context).line(context, path, 4).line("t.py::b|run", path, 5);
+    let logs = [first, second, child, child_goes_on];
+    for memory_bytes in [1, 1 << 30] {
+        let run = folder.at(&format!("run{memory_bytes}"));
+        std::fs::create_dir(&run).unwrap();
+        let paths: Vec<_> = logs.iter().map(|log| log.write(&run)).collect();
+        let output = folder.at("out.db");
+        compact(&paths, &Options { memory_bytes, ..Options::new(&output) }, &()).unwrap();
+        let database = Database::open(&output).unwrap();
+        let answer = who(&database, database.find_file(path).unwrap(), None).unwrap();
+        let [a, b] = &answer.tests[..] else { panic!("{answer:?}") };
+        assert_eq!((a.lines.to_string(), a.in_children.to_string()), ("1-4".into(), "3-4".into()));
+        assert_eq!((b.lines.to_string(), b.in_children.to_string()), ("5".into(), String::new()));
     }
 }
 

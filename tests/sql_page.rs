@@ -102,7 +102,7 @@ fn every_question_has_the_answer_below_it() {
 fn every_column_of_the_page_is_there_and_none_is_missing_on_it() {
     let (_, page) = PAGE.split_once("\n## Views").expect("a chapter");
     let parts: Vec<&str> = page.split("\n### `").skip(1).collect();
-    assert_eq!(parts.len(), 6);
+    assert_eq!(parts.len(), 7);
     for has_arcs in [false, true] {
         let (_folder, connection) = recorded(has_arcs, false);
         for part in &parts {

@@ -119,7 +119,8 @@ impl Workload {
         (0..self.logs).map(|number| self.write_log(number, run)).collect()
     }
 
-    fn write_log(&self, number: u32, run: &Path) -> io::Result<PathBuf> {
+    /// Writes the log of one of the processes.
+    pub fn write_log(&self, number: u32, run: &Path) -> io::Result<PathBuf> {
         let mut log = LogFile::create(run, number)?;
         (0..self.files)
             .try_for_each(|file| log.name(NameSpace::File, 1 + file, &Workload::path(file)))?;

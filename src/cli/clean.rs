@@ -1,10 +1,10 @@
 //! `hitlog clean`: old runs go.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::old_runs::{self, Entry, Fate};
-use super::wording::{counted, size};
+use super::wording::{counted, one_line, size};
 use super::{DONE, DONE_WITH_LOSS, Error};
 use crate::run_directory::runs_folder;
 
@@ -44,13 +44,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let folder = runs_folder(&arguments.dir);
     let entries = match old_runs::remove(&folder, arguments.keep, arguments.dry_run) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NoRun),
-        entries => entries.map_err(|source| Error::Runs { path: folder, source })?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::NoRun { folder, remedy: "name the folder that has it with --dir" });
+        }
+        entries => entries.map_err(|source| Error::Runs { path: folder.clone(), source })?,
     };
     let mut out = io::stdout().lock();
     let printed = match arguments.json {
         true => super::write_json(&entries, &mut out),
-        false => text(&entries, arguments.dry_run, &mut out),
+        false => text(&folder, &entries, arguments.dry_run, &mut out),
     };
     printed.map_err(|source| Error::Stdout { source })?;
     let is_run = |entry: &&Entry| entry.path.is_dir() && !entry.path.is_symlink();
@@ -58,15 +60,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     Ok(if left.any(|entry| is_run(&entry)) { DONE_WITH_LOSS } else { DONE })
 }
 
-fn text(entries: &[Entry], is_dry: bool, out: &mut dyn Write) -> io::Result<()> {
+fn text(folder: &Path, entries: &[Entry], is_dry: bool, out: &mut dyn Write) -> io::Result<()> {
     let done = if is_dry { "would remove" } else { "removed" };
     let (mut runs, mut all) = (0, 0);
     for Entry { path, fate } in entries {
-        let path = path.display().to_string().replace(char::is_control, " ");
+        let path = one_line(path.display());
         match fate {
             Fate::Kept => {}
             Fate::Living { reason } | Fate::Refused { reason } => {
-                writeln!(out, "{path}: stays: {}", reason.replace(char::is_control, " "))?;
+                writeln!(out, "{path}: stays: {}", one_line(reason))?;
             }
             Fate::Removed { bytes } => {
                 writeln!(out, "{path}: {done} ({})", size(*bytes))?;
@@ -74,5 +76,5 @@ fn text(entries: &[Entry], is_dry: bool, out: &mut dyn Write) -> io::Result<()> 
             }
         }
     }
-    writeln!(out, "{done} {}, {}", counted(runs, "run"), size(all))
+    writeln!(out, "{}: {done} {}, {}", one_line(folder.display()), counted(runs, "run"), size(all))
 }

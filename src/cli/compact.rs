@@ -54,7 +54,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
-    let newest = || run_directory::newest(Path::new(".")).map(|run| vec![run]).ok_or(Error::NoRun);
+    let here = Path::new(".");
+    let none =
+        || Error::NoRun { folder: run_directory::runs_folder(here), remedy: "name a run directory" };
+    let newest = || run_directory::newest(here).map(|run| vec![run]).ok_or_else(none);
     let inputs = if arguments.inputs.is_empty() { newest()? } else { arguments.inputs.clone() };
     let options = Options {
         threads: arguments.threads.map(usize::from),

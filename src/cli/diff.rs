@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::wording::{counted, shown_path};
+use super::wording::{counted, one_line, shown_path};
 use super::{DONE, Error, NEGATIVE};
 use crate::query::{self, Database, Diff, FileDiff};
 
@@ -47,7 +47,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let printed = match (arguments.json, arguments.brief) {
         (true, _) => super::write_json(&changes, &mut out),
         (_, true) if changes.is_empty() => Ok(()),
-        (_, true) => writeln!(out, "{} and {} differ", before.path().display(), after.path().display()),
+        (_, true) => {
+            let [before, after] = [&before, &after].map(|database| one_line(database.path().display()));
+            writeln!(out, "{before} and {after} differ")
+        }
         _ => text(&changes, &before, &after, &mut out),
     };
     printed.and_then(|()| out.flush()).map_err(|source| Error::Stdout { source })?;
@@ -58,8 +61,8 @@ fn text(changes: &Diff, before: &Database, after: &Database, out: &mut dyn Write
     for (tests, database) in [(&changes.tests_gone, before), (&changes.tests_added, after)] {
         if !tests.is_empty() {
             let count = counted(tests.len() as u64, "test");
-            writeln!(out, "{count} only in {}:", database.path().display())?;
-            tests.iter().try_for_each(|test| writeln!(out, "  {test}"))?;
+            writeln!(out, "{count} only in {}:", one_line(database.path().display()))?;
+            tests.iter().try_for_each(|test| writeln!(out, "  {}", one_line(test)))?;
         }
     }
     if !changes.files.is_empty() {
@@ -70,7 +73,7 @@ fn text(changes: &Diff, before: &Database, after: &Database, out: &mut dyn Write
         writeln!(out, "{} that ran other lines:", counted(changes.tests.len() as u64, "test"))?;
         for test in &changes.tests {
             let name = if test.test.is_empty() { "(outside of tests)" } else { &test.test };
-            writeln!(out, "  {name}")?;
+            writeln!(out, "  {}", one_line(name))?;
             test.files.iter().try_for_each(|file| line(file, "    ", out))?;
         }
     }

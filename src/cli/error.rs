@@ -4,14 +4,17 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::run_directory::RUNS_FOLDER;
-
 /// Why the command did not do what was asked. The text is a sentence that names the file and a remedy.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// No path was given, and there is no run under the current folder.
-    NoRun,
+    /// There is no run where runs are looked for.
+    NoRun {
+        /// The folder of runs.
+        folder: PathBuf,
+        /// How another one is named.
+        remedy: &'static str,
+    },
     /// stdout cannot be written.
     Stdout {
         /// What the system said.
@@ -70,12 +73,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::NoRun => {
-                write!(
-                    f,
-                    "{RUNS_FOLDER}: no run here. Record one with `hitlog run`, or name a run directory."
-                )
-            }
+            Error::NoRun { folder, remedy } => write!(
+                f,
+                "{}: no run here. Record one with `hitlog run`, or {remedy}.",
+                folder.display()
+            ),
             Error::Stdout { source } => write!(f, "stdout cannot be written: {source}."),
             Error::RunDirectory { source } => write!(f, "{source}"),
             Error::Runs { path, source } => {

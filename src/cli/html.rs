@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "hitlog.db")]
     db: PathBuf,
 
-    /// The folder to write
+    /// The folder to write; a link to one is followed
     #[arg(short, long, value_name = "DIR", default_value = "htmlhit")]
     output: PathBuf,
 

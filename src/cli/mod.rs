@@ -28,7 +28,10 @@ pub use error::Error;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
 
+use crate::reader::escaped;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -125,6 +128,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// Runs a verb that prints to stdout and stderr.
 fn printing(verb: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> Result<u8, Error> {
     verb(&mut io::stdout().lock(), &mut io::stderr().lock()).map_err(|source| Error::Stdout { source })
+}
+
+/// Takes a name as it is recorded: bytes that are not text are escaped, as the compactor does it.
+fn recorded_name() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|name| escaped(name.as_bytes()).into_owned())
 }
 
 /// Writes an answer for machines, on one line.

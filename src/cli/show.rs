@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::wording::{counted, duration, grouped, shown_path};
+use super::wording::{counted, duration, grouped, one_line, shown_path};
 use super::{DONE, Error};
 use crate::compactor::wording::signal;
 use crate::query::{self, Database, FileFacts, Process, Show};
@@ -91,14 +91,16 @@ fn ended(process: &Process) -> String {
         (state, ..) => format!("still {state}"),
     };
     let context = process.last_context.as_deref().filter(|context| !context.is_empty());
-    let place = context.filter(|_| process.state != "clean").map(|context| format!(" in {context}"));
+    let place = context
+        .filter(|_| process.state != "clean")
+        .map(|context| format!(" in {}", one_line(context)));
     end + &loss + &place.unwrap_or_default()
 }
 
 /// A command line, which is a JSON array, as words.
 fn label(argv: &str) -> String {
     let words: Vec<String> = serde_json::from_str(argv).unwrap_or_default();
-    words.join(" ").replace(char::is_control, " ").chars().take(60).collect()
+    one_line(words.join(" ")).chars().take(60).collect()
 }
 
 fn slowest(glance: &Show, listed: usize, out: &mut dyn Write) -> io::Result<()> {
@@ -109,7 +111,7 @@ fn slowest(glance: &Show, listed: usize, out: &mut dyn Write) -> io::Result<()> 
     let sum = timed().map(|(_, ns)| ns).fold(0, u64::saturating_add);
     writeln!(out, "\nslowest tests (all together {})", duration(sum))?;
     for (test, ns) in timed().take(listed) {
-        writeln!(out, "  {:>9}  {}", duration(ns), test.test)?;
+        writeln!(out, "  {:>9}  {}", duration(ns), one_line(&test.test))?;
     }
     more(timed().count(), listed, out)
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::wording::{counted, duration, shown_path};
+use super::wording::{counted, duration, one_line, shown_path};
 use super::{DONE, Error, NEGATIVE};
 use crate::query::{self, Database, What};
 
@@ -21,6 +21,7 @@ Exit codes: 0 done; 1 nothing to tell (no such lines); 2 no answer: no such test
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The test: its name, or an end or another part of it that no other test has
+    #[arg(value_parser = super::recorded_name())]
     test: String,
 
     /// Only the lines that nothing else ran
@@ -38,6 +39,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let database = Database::open(&arguments.db).map_err(|source| Error::Query { source })?;
+    if arguments.test.is_empty() {
+        let (option, reason) = ("TEST", "name a test, or a part of its name");
+        return Err(Error::Argument { option, value: "''".to_owned(), reason });
+    }
     let test = database.find_test(&arguments.test);
     let what = test.and_then(|test| query::what(&database, test, arguments.only));
     let what = what.map_err(|source| Error::Query { source })?;
@@ -52,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
 
 fn text(what: &What, out: &mut dyn Write) -> io::Result<()> {
     let time = what.duration_ns.map(|ns| format!("   {}", duration(ns))).unwrap_or_default();
-    writeln!(out, "{}{time}", what.test)?;
+    writeln!(out, "{}{time}", one_line(&what.test))?;
     for file in &what.files {
         writeln!(out, "  {}  {}", shown_path(&file.path), file.lines)?;
     }

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::wording::{counted, duration, shown_path};
+use super::wording::{counted, duration, grouped, one_line, shown_path};
 use super::{DONE, Error, NEGATIVE, who_formats};
-use crate::query::{self, Database, Source, Who};
+use crate::query::{self, Database, Source, Who, WhoTest};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +24,7 @@ Exit codes: 0 a test ran it; 1 no test did; 2 no answer: the file is not known, 
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// A file, and a line or two; the path may be relative, absolute or the end of one
-    #[arg(value_name = "FILE[:LINE[-LINE]]")]
+    #[arg(value_name = "FILE[:LINE[-LINE]]", value_parser = super::recorded_name())]
     place: String,
 
     /// The file to ask
@@ -56,6 +56,11 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
     let (path, asked) = parse(&arguments.place)?;
+    if path.is_empty() {
+        let reason = "name a file, as src/shop/cart.py:88";
+        let value = format!("'{}'", arguments.place);
+        return Err(Error::Argument { option: "FILE:LINE", value, reason });
+    }
     let database = Database::open(&arguments.db).map_err(|source| Error::Query { source })?;
     let found = database.find_file(path).and_then(|file| {
         let source = Source::read(&database, file)?;
@@ -95,12 +100,13 @@ fn parse(place: &str) -> Result<(&str, Option<RangeInclusive<u32>>), Error> {
 fn text(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
     heading(who, source, out)?;
     if who.tests.is_empty() {
-        return writeln!(out, "{}", negative(who));
+        return writeln!(out, "{}", negative(who, source));
     }
-    let width = who.tests.iter().map(|test| test.test.chars().count()).max().unwrap_or(0);
-    for test in &who.tests {
+    let names: Vec<String> = who.tests.iter().map(|test| one_line(&test.test)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (test, name) in who.tests.iter().zip(&names) {
         let time = test.duration_ns.map(duration).unwrap_or_default();
-        let line = format!("  {:width$}  {time:>9}", test.test);
+        let line = format!("  {name:width$}  {time:>9}{}", where_it_ran(test));
         writeln!(out, "{}", line.trim_end())?;
     }
     write!(out, "{}", counted(who.tests.len() as u64, "test"))?;
@@ -108,9 +114,18 @@ fn text(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
         write!(out, ", {}", duration(who.duration_ns()))?;
     }
     if !who.outside_tests.is_empty() {
-        write!(out, "; lines {} ran outside of tests, too", who.outside_tests)?;
+        let lines = if who.outside_tests.len() == 1 { "line" } else { "lines" };
+        write!(out, "; {lines} {} ran outside of tests, too", who.outside_tests)?;
     }
     writeln!(out)
+}
+
+fn where_it_ran(test: &WhoTest) -> &'static str {
+    match test.in_children.len() {
+        0 => "",
+        lines if lines == test.lines.len() => "   (in a child process)",
+        _ => "   (partly in a child process)",
+    }
 }
 
 /// The place, and its source if it is one line.
@@ -123,17 +138,24 @@ fn heading(who: &Who, source: &Source, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "{path}:{}-{}{changed}", lines.start(), lines.end())
         }
         Some(lines) => match source.line(*lines.start()) {
-            Some(text) => writeln!(out, "{path}:{}    {}{changed}", lines.start(), text.trim()),
+            Some(text) => {
+                writeln!(out, "{path}:{}    {}{changed}", lines.start(), one_line(text.trim()))
+            }
             None => writeln!(out, "{path}:{}{changed}", lines.start()),
         },
     }
 }
 
-fn negative(who: &Who) -> &'static str {
-    if who.lines.is_empty() {
-        "never ran: no test reaches this, or there is no code here"
-    } else {
-        "ran outside of tests only, when the module was imported for example"
+fn negative(who: &Who, source: &Source) -> String {
+    let lines = source.text().lines().count();
+    match &who.asked {
+        _ if !who.lines.is_empty() => {
+            "ran outside of tests only, when the module was imported for example".to_owned()
+        }
+        Some(asked) if lines > 0 && *asked.start() as usize > lines => {
+            format!("the file has no such line: it ends with line {}", grouped(lines as u64))
+        }
+        _ => "never ran: no test reaches this, or there is no code here".to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::calendar::date_and_time;
 use crate::format::{Header, SlotDamage};
 use crate::query::paths::from_here;
 use crate::reader::escaped;
+use std::fmt::Display;
 use std::path::Path;
 
 /// Why a slot is damaged, in one word.
@@ -43,9 +44,14 @@ pub(super) fn duration(ns: u64) -> String {
     }
 }
 
+/// A name or a path on one line, without what a terminal would obey.
+pub(super) fn one_line(text: impl Display) -> String {
+    text.to_string().replace(char::is_control, " ")
+}
+
 /// A recorded path as a user of the current folder would write it, on one line.
 pub(super) fn shown_path(path: impl AsRef<Path>) -> String {
-    from_here(path.as_ref()).replace(char::is_control, " ")
+    one_line(from_here(path.as_ref()))
 }
 
 /// Nanoseconds since 1970 as `2026-11-20 10:15:02.123456789 UTC`.

@@ -8,31 +8,32 @@
 //! hitlog_arc_bits   file, context, block -> bit n: arc 64 * block + n was taken
 //! ```
 //!
-//! A number costs memory while its file is written. A file with more arcs than [`ARCS_NUMBERED_MAX`] has
-//! the rest of them in plain rows, `hitlog_other_arc`.
+//! A number costs memory while its file is written, and so does a word of bits, since the words of a file are
+//! put in another order. A file with more arcs than [`ARCS_NUMBERED_MAX`], or with more words than
+//! [`WORDS_WAITING_MAX`], has the rest in plain rows, `hitlog_other_arc`.
 
 use super::bitmap::Bitmap;
-use super::database::{ArcRow, Batch, BitsRow, KnownRow, OtherRow};
-use super::keys::{Block, Ends, FileArc, Pair};
+use super::keys::{self, Block, Ends, FileArc, Pair};
+use super::pages::Pages;
 use super::schema::Form;
+use super::tables::{ArcBits, Arcs, KnownArcs, Roots};
 use crate::limits::ARCS_NUMBERED_MAX;
-use rusqlite::{Connection, Result};
 use std::collections::HashMap;
+use std::io::Result;
+use std::mem;
 
 /// The number of an arc that has none.
 const UNNUMBERED: u32 = u32::MAX;
 
-/// Rows of bits that are held back to be sorted, 24 bytes each.
-const ROWS_WAITING_MAX: usize = 1 << 20;
+/// Words of bits of one file, 24 bytes each: 1,000 words of each of 4,000 contexts.
+const WORDS_WAITING_MAX: usize = 1 << 22;
 
 /// Arcs of one word of bits.
 const WORD_ARCS: u32 = u64::BITS;
 
 /// Writes the arcs of files, one file after the other.
-pub(super) struct ArcRows<'connection> {
-    connection: &'connection Connection,
-    plain: Option<Batch<'connection, ArcRow>>,
-    compact: Option<Compact<'connection>>,
+pub(super) struct ArcRows {
+    rows: Rows,
     numbers: Numbers,
     /// The file and context that are being written.
     pair: Option<Pair>,
@@ -41,18 +42,24 @@ pub(super) struct ArcRows<'connection> {
     ends: Bitmap,
 }
 
-impl ArcRows<'_> {
-    pub(super) fn new(connection: &Connection, form: Form) -> Result<ArcRows<'_>> {
-        let is_compact = form == Form::CompactArcs;
-        Ok(ArcRows {
-            connection,
-            plain: if is_compact { None } else { Some(Batch::new(connection)?) },
-            compact: if is_compact { Some(Compact::new(connection)?) } else { None },
+/// What arcs are written as.
+enum Rows {
+    Plain(Arcs),
+    Compact(Compact),
+}
+
+impl ArcRows {
+    pub(super) fn new(roots: &Roots, form: Form) -> ArcRows {
+        ArcRows {
+            rows: match form {
+                Form::CompactArcs => Rows::Compact(Compact::new(roots)),
+                Form::PlainArcs | Form::Lines => Rows::Plain(Arcs::plain(roots)),
+            },
             numbers: Numbers::default(),
             pair: None,
             lines: Bitmap::default(),
             ends: Bitmap::default(),
-        })
+        }
     }
 
     /// Prepares for a dictionary of `known` arcs.
@@ -65,6 +72,7 @@ impl ArcRows<'_> {
     /// numbers in `arcs`.
     pub(super) fn write(
         &mut self,
+        pages: &mut Pages,
         pair: Pair,
         lines: &[Block],
         arcs: &[Block],
@@ -72,7 +80,7 @@ impl ArcRows<'_> {
         lines_of_file: &mut Bitmap,
     ) -> Result<()> {
         if self.pair != Some(pair) {
-            self.end_pair(lines_of_file)?;
+            self.end_pair(pages, lines_of_file)?;
             self.pair = Some(pair);
         }
         lines.iter().for_each(|block| self.lines.insert_block(block));
@@ -80,44 +88,42 @@ impl ArcRows<'_> {
         for index in arcs.iter().flat_map(Block::iter) {
             let ends = known[index as usize].ends;
             while let Some(line) = lines.next_if(|line| line_to_itself(*line) < ends) {
-                self.line(pair, line)?;
+                self.line(pages, pair, line)?;
             }
             let number = self.numbers.of_arc(index, ends);
-            self.row(pair, ends, number)?;
+            self.row(pages, pair, ends, number)?;
             let reached = ends.to().unwrap_or_default();
             for line in [ends.from(), reached].into_iter().filter(|line| *line > 0) {
                 self.ends.insert(line as u32);
             }
         }
-        lines.try_for_each(|line| self.line(pair, line))
+        lines.try_for_each(|line| self.line(pages, pair, line))
     }
 
-    fn line(&mut self, pair: Pair, line: u32) -> Result<()> {
+    fn line(&mut self, pages: &mut Pages, pair: Pair, line: u32) -> Result<()> {
         let number = self.numbers.of_line(line);
-        self.row(pair, line_to_itself(line), number)
+        self.row(pages, pair, line_to_itself(line), number)
     }
 
     #[inline]
-    fn row(&mut self, pair: Pair, ends: Ends, number: Number) -> Result<()> {
-        match (&mut self.compact, &mut self.plain) {
-            (Some(compact), _) => compact.set(pair, ends, number),
-            (_, Some(plain)) => plain.push(ArcRow { pair, ends }),
-            (None, None) => Ok(()),
+    fn row(&mut self, pages: &mut Pages, pair: Pair, ends: Ends, number: Number) -> Result<()> {
+        match &mut self.rows {
+            Rows::Compact(compact) => compact.set(pages, FileArc { file: pair.file(), ends }, number),
+            Rows::Plain(plain) => plain.push(pages, pair, ends),
         }
     }
 
     /// Arcs tell that the lines at their ends ran. Where nothing else does, the compact form notes it, so
     /// that it need not be found out again by each question.
-    fn end_pair(&mut self, lines_of_file: &mut Bitmap) -> Result<()> {
+    fn end_pair(&mut self, pages: &mut Pages, lines_of_file: &mut Bitmap) -> Result<()> {
         lines_of_file.merge(&self.lines);
         lines_of_file.merge(&self.ends);
         self.ends.remove(&self.lines);
-        if let (Some(pair), Some(compact)) = (self.pair, &mut self.compact) {
-            for line in self.ends.iter() {
-                let ends = Ends::only(line);
-                compact.set(pair, ends, self.numbers.of(ends))?;
+        if let (Some(pair), Rows::Compact(compact)) = (self.pair, &mut self.rows) {
+            for ends in self.ends.iter().map(Ends::only) {
+                compact.set(pages, FileArc { file: pair.file(), ends }, self.numbers.of(ends))?;
             }
-            compact.end_pair(pair)?;
+            compact.end_pair(pages, pair)?;
         }
         self.lines.clear();
         self.ends.clear();
@@ -125,27 +131,26 @@ impl ArcRows<'_> {
         Ok(())
     }
 
-    pub(super) fn end_file(&mut self, lines_of_file: &mut Bitmap) -> Result<()> {
-        self.end_pair(lines_of_file)?;
+    pub(super) fn end_file(&mut self, pages: &mut Pages, lines_of_file: &mut Bitmap) -> Result<()> {
+        self.end_pair(pages, lines_of_file)?;
         self.numbers.end_file();
-        self.compact.as_mut().map_or(Ok(()), Compact::write_waiting)
+        match &mut self.rows {
+            Rows::Compact(compact) => compact.end_file(pages),
+            Rows::Plain(_) => Ok(()),
+        }
     }
 
-    /// Writes the last rows. How many different arcs there are.
-    pub(super) fn finish(self) -> Result<u64> {
-        let arcs = self.numbers.arcs;
-        if let Some(plain) = self.plain {
-            plain.finish()?;
+    /// How many different arcs there are; `None` if some were not counted.
+    pub(super) fn count(&self) -> Option<u64> {
+        (!self.numbers.is_incomplete).then_some(self.numbers.arcs)
+    }
+
+    /// Writes the last rows. The indexes that SQLite has to make.
+    pub(super) fn finish(self, pages: &mut Pages) -> Result<Vec<&'static str>> {
+        match self.rows {
+            Rows::Plain(plain) => Ok(plain.finish(pages)?.into_iter().collect()),
+            Rows::Compact(compact) => compact.finish(pages),
         }
-        if let Some(compact) = self.compact {
-            compact.finish()?;
-        }
-        if !self.numbers.is_incomplete {
-            return Ok(arcs);
-        }
-        let sql = "select count(*) from (select distinct file_id, fromno, tono from arc
-                    where fromno <> tono or fromno <= 0)";
-        self.connection.query_row(sql, [], |row| row.get(0).map(i64::unsigned_abs))
     }
 }
 
@@ -219,37 +224,54 @@ impl Numbers {
 }
 
 /// The tables of the compact form.
-struct Compact<'connection> {
-    known: Batch<'connection, KnownRow>,
-    bits: Batch<'connection, BitsRow>,
-    others: Batch<'connection, OtherRow>,
+struct Compact {
+    known: KnownArcs,
+    bits: ArcBits,
+    others: Arcs,
     /// The bits of the present file and context, and which of the words have any.
     words: Vec<u64>,
     used: Vec<u32>,
-    /// Rows of the present file that wait for their order: by block, since the question is mostly who ran
+    /// What has no bit in the present file and context.
+    plain: Vec<Ends>,
+    /// Words of the present file that wait for their order: by block, since the question is mostly who ran
     /// a line.
-    waiting: Vec<BitsRow>,
+    waiting: Vec<Word>,
 }
 
-impl Compact<'_> {
-    fn new(connection: &Connection) -> Result<Compact<'_>> {
-        Ok(Compact {
-            known: Batch::new(connection)?,
-            bits: Batch::new(connection)?,
-            others: Batch::new(connection)?,
+/// 64 arcs of a file, of which some context took those whose bits are set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Word {
+    block: u32,
+    pair: Pair,
+    bits: u64,
+}
+
+impl Compact {
+    fn new(roots: &Roots) -> Compact {
+        Compact {
+            known: KnownArcs::new(roots),
+            bits: ArcBits::new(roots),
+            others: Arcs::other(roots),
             words: Vec::new(),
             used: Vec::new(),
+            plain: Vec::new(),
             waiting: Vec::new(),
-        })
+        }
     }
 
     #[inline]
-    fn set(&mut self, pair: Pair, ends: Ends, Number { number, is_first }: Number) -> Result<()> {
+    fn set(
+        &mut self,
+        pages: &mut Pages,
+        arc: FileArc,
+        Number { number, is_first }: Number,
+    ) -> Result<()> {
         if number == UNNUMBERED {
-            return self.others.push(OtherRow(ArcRow { pair, ends }));
+            self.plain.push(arc.ends);
+            return Ok(());
         }
         if is_first {
-            self.known.push(KnownRow { file: pair.file(), number, ends })?;
+            self.known.push(pages, arc)?;
         }
         let at = (number / WORD_ARCS) as usize;
         if at >= self.words.len() {
@@ -262,23 +284,31 @@ impl Compact<'_> {
         Ok(())
     }
 
-    fn end_pair(&mut self, pair: Pair) -> Result<()> {
+    fn end_pair(&mut self, pages: &mut Pages, pair: Pair) -> Result<()> {
+        let is_room = self.waiting.len() + self.used.len() <= WORDS_WAITING_MAX;
         for block in self.used.drain(..) {
-            let bits = std::mem::take(&mut self.words[block as usize]);
-            self.waiting.push(BitsRow { pair, block, bits });
+            let bits = mem::take(&mut self.words[block as usize]);
+            if is_room {
+                self.waiting.push(Word { block, pair, bits });
+            } else {
+                let numbers = keys::bits(bits).map(|bit| block * WORD_ARCS + bit);
+                self.plain.extend(numbers.map(|number| self.known.ends(number)));
+            }
         }
-        // What SQLite gets out of order takes longer, no more.
-        if self.waiting.len() >= ROWS_WAITING_MAX { self.write_waiting() } else { Ok(()) }
+        self.plain.sort_unstable();
+        self.plain.drain(..).try_for_each(|ends| self.others.push(pages, pair, ends))
     }
 
-    fn write_waiting(&mut self) -> Result<()> {
-        self.waiting.sort_unstable_by_key(|row| (row.block, row.pair));
-        self.waiting.drain(..).try_for_each(|row| self.bits.push(row))
+    fn end_file(&mut self, pages: &mut Pages) -> Result<()> {
+        self.known.end_file(pages)?;
+        self.waiting.sort_unstable();
+        let mut words = self.waiting.drain(..);
+        words.try_for_each(|Word { block, pair, bits }| self.bits.push(pages, pair, block, bits))
     }
 
-    fn finish(self) -> Result<()> {
-        self.known.finish()?;
-        self.bits.finish()?;
-        self.others.finish()
+    fn finish(self, pages: &mut Pages) -> Result<Vec<&'static str>> {
+        self.known.finish(pages)?;
+        let left = [self.bits.finish(pages)?, self.others.finish(pages)?];
+        Ok(left.into_iter().flatten().collect())
     }
 }

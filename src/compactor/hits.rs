@@ -3,7 +3,8 @@
 //! * [`Budget`]: how much memory all collectors together may take.
 //! * [`Collector`]: the hits of one chunk of a log: blocks of lines and blocks of arcs, by hash. An arc is
 //!   numbered when it is met first, so that to meet it again in a context takes a bit.
-//! * [`Hits`]: what is left of them, with the output's ids once they were translated.
+//! * [`Hits`]: what is left of them, with the output's ids once they were translated; apart from them lines
+//!   of children, which did not begin the context that they ran in.
 //! * [`United`]: all of them, sorted.
 
 use super::arcs::{self, Dictionary};
@@ -249,7 +250,7 @@ impl Collector<'_> {
     pub(super) fn finish(self) -> Hits {
         let mut known = self.known.items;
         known.shrink_to_fit();
-        Hits { lines: self.lines.finish(), arcs: self.arcs.finish(), known }
+        Hits { lines: self.lines.finish(), arcs: self.arcs.finish(), known, ..Hits::default() }
     }
 }
 
@@ -257,6 +258,8 @@ impl Collector<'_> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hits {
     pub(super) lines: Vec<Block>,
+    /// Lines that ran in a process which was started in their context.
+    pub(super) lines_of_children: Vec<Block>,
     /// Blocks of numbers of arcs.
     pub(super) arcs: Vec<Block>,
     /// The arcs by their numbers.
@@ -280,6 +283,15 @@ impl Hits {
         // File 0 is none: the blocks that name these arcs are gone.
         self.known.iter_mut().for_each(|arc| arc.file = file(arc.file).unwrap_or(0));
     }
+
+    /// Takes what ran in the contexts `inherited`, which are sorted, for lines of children.
+    pub(super) fn set_children_apart(&mut self, inherited: &[u32]) {
+        if !inherited.is_empty() {
+            let is_inherited = |block: &Block| inherited.binary_search(&block.pair().context()).is_ok();
+            let lines = std::mem::take(&mut self.lines);
+            (self.lines_of_children, self.lines) = lines.into_iter().partition(is_inherited);
+        }
+    }
 }
 
 /// All hits, each once and in their order.
@@ -287,6 +299,8 @@ impl Hits {
 pub(super) struct United {
     /// By key.
     pub(super) lines: Vec<Block>,
+    /// Those of them that ran in children, and not in the process that began the context; by key.
+    pub(super) in_children: Vec<Block>,
     /// By key; the numbers of a file's arcs are those of the dictionary.
     pub(super) arcs: Vec<Block>,
     pub(super) dictionary: Dictionary,
@@ -295,7 +309,9 @@ pub(super) struct United {
 impl United {
     /// Everything that `parts` hold; `None` if it does not fit the budget, or has more arcs of one file
     /// than can be numbered. The parts are freed as they are taken over.
-    pub(super) fn new(parts: Vec<Hits>, budget: &Budget) -> Option<United> {
+    pub(super) fn new(mut parts: Vec<Hits>, budget: &Budget) -> Option<United> {
+        let of_children = parts.iter_mut().map(|part| std::mem::take(&mut part.lines_of_children));
+        let of_children = unite(of_children.collect());
         let (dictionary, numbers) = Dictionary::new(&parts)?;
         let renumbered = parts.into_par_iter().zip(numbers).map(|(part, numbers)| {
             let blocks =
@@ -304,8 +320,14 @@ impl United {
             (part.lines, blocks)
         });
         let (lines, arcs): (Vec<_>, Vec<_>) = renumbered.unzip();
-        let fits = !budget.is_exceeded();
-        fits.then(|| United { lines: unite(lines), arcs: unite(arcs), dictionary })
+        if budget.is_exceeded() {
+            return None;
+        }
+        let lines = unite(lines);
+        let in_children = without(of_children, &lines);
+        let lines =
+            if in_children.is_empty() { lines } else { unite(vec![lines, in_children.clone()]) };
+        Some(United { lines, in_children, arcs: unite(arcs), dictionary })
     }
 }
 
@@ -323,6 +345,17 @@ pub(super) fn unite(parts: Vec<Vec<Block>>) -> Vec<Block> {
         same
     });
     all
+}
+
+/// What is in `blocks` and not in `others`, both of which are sorted.
+fn without(mut blocks: Vec<Block>, others: &[Block]) -> Vec<Block> {
+    blocks.retain_mut(|block| {
+        if let Ok(at) = others.binary_search_by_key(&block.key, |other| other.key) {
+            block.lines.iter_mut().zip(others[at].lines).for_each(|(word, less)| *word &= !less);
+        }
+        block.lines.iter().any(|word| *word != 0)
+    });
+    blocks
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::format::{EndReason, LogId, ZERO_ID};
 use crate::reader::{State, escaped};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -163,16 +163,23 @@ pub(super) fn write(connection: &Connection, merged: &Merged, reports: &[LogRepo
         write_log(connection, report)?;
         write_contexts(connection, log, ids, &report.log_id)?;
         write_samples(connection, log, ids, &report.log_id)?;
-        write_files_of_log(connection, ids, &report.log_id)?;
     }
     Ok(())
 }
 
-fn write_files_of_log(connection: &Connection, ids: &Ids, log_id: &str) -> Result<()> {
-    // A log may give one name several numbers.
-    let mut statement =
-        connection.prepare_cached("insert or ignore into hitlog_log_file values (?,?)")?;
-    ids.files.mapped().try_for_each(|file| statement.execute(params![file, log_id]).map(|_| ()))
+/// Files and the ids of the logs that name them, sorted. The logs are by their ids.
+pub(super) fn files_of_logs<'a>(
+    merged: &Merged,
+    reports: &'a [LogReport],
+) -> impl Iterator<Item = (u32, &'a str)> {
+    let of_log = |(log, ids): (u32, &Ids)| {
+        // A log may give one name several numbers.
+        let files: BTreeSet<u32> = ids.files.mapped().collect();
+        files.into_iter().map(move |file| (file, log))
+    };
+    let mut rows: Vec<(u32, u32)> = (0..).zip(&merged.ids).flat_map(of_log).collect();
+    rows.sort_unstable();
+    rows.into_iter().map(|(file, log)| (file, &*reports[log as usize].log_id))
 }
 
 /// Writes what pytest told of the tests of these runs. Of a test that ran in several, the worst end counts.

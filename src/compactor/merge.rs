@@ -7,13 +7,16 @@
 use super::discover::LogPath;
 use super::hits::{Budget, Hits, United};
 use super::keys::{CONTEXT_ID_MAX, FILE_ID_MAX, Pair, Place};
-use super::names::{self, NameTable};
+use super::names::{self, IdMap, NameTable};
 use super::scan::{self, Ids, Log, LogAndHits};
 use super::{Error, Progress};
+use crate::format::LogId;
 use crate::reader;
 use rayon::prelude::*;
 use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes that a hit takes if some ten lines of a file run in a context, for a first guess at the size of
 /// parts. A part that turns out larger is divided, and little is read in vain before that is known.
@@ -170,16 +173,35 @@ fn unite_names(logs: &[Log]) -> Result<(NameTable, NameTable, Vec<Ids>), Error> 
         logs.iter().map(|log| (&log.contents.contexts, log.uses_empty_context)).collect();
     let (files, files_of_logs) = names::unite(&files, "files", FILE_ID_MAX)?;
     let (contexts, contexts_of_logs) = names::unite(&contexts, "contexts", CONTEXT_ID_MAX)?;
-    let ids = files_of_logs.into_iter().zip(contexts_of_logs);
-    let ids = ids.map(|(files, contexts)| Ids { files, contexts }).collect();
+    let inherited = inherited(logs, &contexts_of_logs);
+    let ids = files_of_logs.into_iter().zip(contexts_of_logs).zip(inherited);
+    let ids = ids.map(|((files, contexts), inherited)| Ids { files, contexts, inherited }).collect();
     Ok((files, contexts, ids))
+}
+
+/// For each log the contexts in which its process was started. Its first segment tells: later ones say of
+/// every context that it began before.
+fn inherited(logs: &[Log], contexts: &[IdMap]) -> Vec<Arc<[u32]>> {
+    let of_first = |(log, ids): (&Log, &IdMap)| {
+        let spans = log.contents.spans.iter().filter(|span| span.inherited);
+        let inherited: BTreeSet<u32> = spans.filter_map(|span| ids.get(span.context)).collect();
+        let is_first = log.header.is_some() && log.segment() == 0 && !inherited.is_empty();
+        is_first.then(|| (log.log_id, Arc::from_iter(inherited)))
+    };
+    let by_process: HashMap<LogId, Arc<[u32]>> =
+        logs.iter().zip(contexts).filter_map(of_first).collect();
+    let of_log = |log: &Log| by_process.get(&log.first_log_id()).cloned().unwrap_or_default();
+    logs.iter().map(of_log).collect()
 }
 
 /// All hits with the output's ids, if they fit.
 fn translated(hits: Vec<Vec<Hits>>, ids: &[Ids], budget: &Budget) -> Option<United> {
     let of_log = |(mut chunks, ids): (Vec<Hits>, &Ids)| {
         let pair = |pair: Pair| ids.pair(pair.file(), pair.context());
-        chunks.par_iter_mut().for_each(|hits| hits.translate(pair, |file| ids.files.get(file)));
+        chunks.par_iter_mut().for_each(|hits| {
+            hits.translate(pair, |file| ids.files.get(file));
+            hits.set_children_apart(&ids.inherited);
+        });
         chunks
     };
     United::new(hits.into_par_iter().zip(ids).flat_map(of_log).collect(), budget)

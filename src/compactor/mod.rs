@@ -27,27 +27,30 @@ mod logs;
 mod merge;
 mod names;
 mod numbits;
+mod pages;
 mod publish;
+mod record;
 mod report;
 mod rows;
 mod scan;
 mod schema;
 mod source;
-mod update;
+mod tables;
 pub(crate) mod wording;
 
-pub use combine::{CombineOptions, Combined, PathMap, Recording, combine, configured_paths};
+pub use combine::{
+    Changes, CombineOptions, Combined, PathMap, Recording, combine, configured_paths, update,
+};
 pub(crate) use discover::told_in;
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
-pub use update::{Changes, update};
 
 use crate::format::KIND_SKIPPABLE;
 use crate::limits::DAMAGE_LISTED_MAX;
 use discover::Inputs;
 use merge::Merged;
 use publish::Output;
-use rows::{Distinct, HitRows};
+use rows::Distinct;
 use scan::Log;
 use schema::Form;
 use std::collections::{BTreeMap, BTreeSet};
@@ -232,17 +235,15 @@ fn write(
     database::write_meta(&connection, (has_arcs || !is_empty).then_some(has_arcs)).map_err(failed)?;
     database::write_names(&connection, "file", merged.files.texts.iter()).map_err(failed)?;
     database::write_names(&connection, "context", merged.contexts.texts.iter()).map_err(failed)?;
-    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
-    merged.for_each_part(options.memory_bytes, progress, |hits| rows.write(hits).map_err(failed))?;
-    let distinct = rows.finish().map_err(failed)?;
     let (logs, processes) = logs::describe(merged, &inputs.commands);
     logs::write(&connection, merged, &logs).map_err(failed)?;
     let states = logs::write_files(&connection, merged, &mut notes).map_err(failed)?;
     source::write(&connection, &merged.files.texts, &states).map_err(failed)?;
     logs::write_tests(&connection, &inputs.tests).map_err(failed)?;
-    if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
-        return Err(Error::Inconsistent { path: options.output.clone(), finding });
-    }
+    let distinct = database::finish(connection, form, output, |rows| {
+        rows.write_files_of_logs(logs::files_of_logs(merged, &logs))?;
+        merged.for_each_part(options.memory_bytes, progress, |hits| rows.write(hits))
+    })?;
     notes.extend(notes_on(merged));
     notes.extend(notes_of_processes(told, &logs));
     let report = Report { logs, processes, has_arcs, notes, ..Report::default() };

@@ -81,13 +81,20 @@ pub(super) fn unite(
     what: &'static str,
     max: u32,
 ) -> Result<(NameTable, Vec<IdMap>), Error> {
-    let mut raw: Vec<&[u8]> =
-        logs.iter().flat_map(|(names, _)| names.iter().map(|entry| entry.1)).collect();
-    if logs.iter().any(|(_, uses_empty)| *uses_empty) {
-        raw.push(b"");
+    // Logs have mostly the same names: only what is left of them is sorted.
+    let mut numbers: HashMap<&[u8], u32> = HashMap::new();
+    let mut maps: Vec<IdMap> = Vec::with_capacity(logs.len());
+    for (names, uses_empty) in logs {
+        let empty = uses_empty.then_some((0, &b""[..]));
+        let numbered = empty.into_iter().chain(names.iter()).map(|(id, name)| {
+            let next = numbers.len() as u32;
+            (id, *numbers.entry(name).or_insert(next))
+        });
+        maps.push(IdMap { ids: numbered.collect() });
     }
+    let mut raw: Vec<(&[u8], u32)> = numbers.into_iter().collect();
     raw.sort_unstable();
-    raw.dedup();
+    let (raw, numbers): (Vec<&[u8]>, Vec<u32>) = raw.into_iter().unzip();
     if raw.len() > max as usize {
         return Err(Error::TooManyNames { what, found: raw.len() as u64, max });
     }
@@ -97,18 +104,11 @@ pub(super) fn unite(
     let mut ids = vec![0; raw.len()];
     let mut texts = Texts::default();
     for (at, id) in order.iter().map(|at| *at as usize).zip(1..) {
-        ids[at] = id;
+        ids[numbers[at] as usize] = id;
         texts.push(&unsorted[at]);
     }
     drop((unsorted, order));
-    let id_of = |name: &[u8]| raw.binary_search(&name).map_or(0, |at| ids[at]);
-    let map_of = |(names, uses_empty): &(&Names, bool)| {
-        let empty = uses_empty.then(|| (0, id_of(b"")));
-        IdMap {
-            ids: empty.into_iter().chain(names.iter().map(|(id, name)| (id, id_of(name)))).collect(),
-        }
-    };
-    let maps = logs.iter().map(map_of).collect();
+    maps.iter_mut().flat_map(|map| &mut map.ids).for_each(|(_, id)| *id = ids[*id as usize]);
     Ok((NameTable { texts, escaped }, maps))
 }
 

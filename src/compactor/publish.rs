@@ -78,6 +78,21 @@ impl Output {
         Ok(output)
     }
 
+    /// The output as the user named it cannot be written, because of `source`.
+    pub(super) fn write_error(&self, source: io::Error) -> Error {
+        Error::Output { path: self.given.clone(), action: "write it", source }
+    }
+
+    /// As [`Output::write_error`], where SQLite writes.
+    pub(super) fn database_error(&self, source: rusqlite::Error) -> Error {
+        Error::Database { path: self.given.clone(), source }
+    }
+
+    /// What was written is not what is read back: `finding`.
+    pub(super) fn inconsistent(&self, finding: String) -> Error {
+        Error::Inconsistent { path: self.given.clone(), finding }
+    }
+
     /// The file to fill.
     pub(super) fn temporary(&self) -> &Path {
         &self.temporary

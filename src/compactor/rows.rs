@@ -3,14 +3,18 @@
 //! Coverage.py knows either lines or arcs in one file. So where arcs were recorded, a line that ran is
 //! written as the arc from that line to itself, which its reports take for what it is.
 
+use super::Error;
 use super::arc_rows::ArcRows;
 use super::bitmap::Bitmap;
-use super::database::{Batch, LineRow, NumberRow};
 use super::hits::United;
 use super::keys::{Block, FileArc};
+use super::numbits::numbits;
+use super::pages::{Pages, Written};
+use super::publish::Output;
 use super::schema::{Form, NUMBERS_MIN};
+use super::tables::{ChildLines, Lines, Roots, write_log_files, write_numbers};
 use crate::limits::{NUMBITS_BYTES_FREE, NUMBITS_BYTES_PER_LINE};
-use rusqlite::{Connection, Result};
+use std::io;
 
 /// How many different lines and arcs files have, whoever ran them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,39 +25,81 @@ pub(super) struct Distinct {
     pub(super) left_out: u64,
 }
 
+/// What was written, and what is left for SQLite.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) distinct: Distinct,
+    /// There are more arcs than were counted.
+    pub(super) arcs_not_counted: bool,
+    /// Indexes that are still empty.
+    pub(super) indexes: Vec<&'static str>,
+    /// To be read back.
+    pub(super) written: Written,
+}
+
 /// Writes hits, which come in their order, in one part or several.
-pub(super) struct HitRows<'connection> {
-    connection: &'connection Connection,
-    lines: Batch<'connection, LineRow>,
-    /// If lines are to be written as arcs.
-    arcs: Option<ArcRows<'connection>>,
+pub(super) struct HitRows<'output> {
+    output: &'output Output,
+    roots: &'output Roots,
+    pages: Pages,
+    rows: Rows,
+    children: ChildLines,
     file: u32,
     /// The lines of the present file.
     lines_of_file: Bitmap,
     /// The lines of all files.
     numbers: Bitmap,
     distinct: Distinct,
-    /// How many more bytes of numbits may be written.
-    allowance: u64,
+    allowance: Allowance,
 }
 
-impl HitRows<'_> {
-    pub(super) fn new(connection: &Connection, form: Form) -> Result<HitRows<'_>> {
-        let has_arcs = form != Form::Lines;
+/// What hits are written as.
+enum Rows {
+    Lines(Lines),
+    /// Lines, too.
+    Arcs(ArcRows),
+}
+
+impl<'output> HitRows<'output> {
+    /// Into the tables at `roots`, which SQLite made for `form` in the temporary file of `output`, and closed.
+    pub(super) fn new(
+        output: &'output Output,
+        roots: &'output Roots,
+        form: Form,
+    ) -> Result<HitRows<'output>, Error> {
+        let pages = Pages::open(output.temporary()).map_err(|source| output.write_error(source))?;
         Ok(HitRows {
-            connection,
-            lines: Batch::new(connection)?,
-            arcs: if has_arcs { Some(ArcRows::new(connection, form)?) } else { None },
+            output,
+            roots,
+            pages,
+            rows: match form {
+                Form::Lines => Rows::Lines(Lines::new(roots)),
+                Form::PlainArcs | Form::CompactArcs => Rows::Arcs(ArcRows::new(roots, form)),
+            },
+            children: ChildLines::new(roots),
             file: 0,
             lines_of_file: Bitmap::default(),
             numbers: Bitmap::default(),
             distinct: Distinct::default(),
-            allowance: NUMBITS_BYTES_FREE,
+            allowance: Allowance(NUMBITS_BYTES_FREE),
         })
     }
 
+    /// Writes files and the logs that name them, sorted, each once.
+    pub(super) fn write_files_of_logs<'a>(
+        &mut self,
+        rows: impl Iterator<Item = (u32, &'a str)>,
+    ) -> Result<(), Error> {
+        let written = write_log_files(self.roots, &mut self.pages, rows);
+        written.map_err(|source| self.output.write_error(source))
+    }
+
     /// Writes `hits`, all of which follow those written before.
-    pub(super) fn write(&mut self, hits: &United) -> Result<()> {
+    pub(super) fn write(&mut self, hits: &United) -> Result<(), Error> {
+        self.write_rows(hits).map_err(|source| self.output.write_error(source))
+    }
+
+    fn write_rows(&mut self, hits: &United) -> io::Result<()> {
         let mut lines = hits.lines.chunk_by(|left, right| left.pair() == right.pair()).peekable();
         let mut arcs = hits.arcs.chunk_by(|left, right| left.pair() == right.pair()).peekable();
         let mut known: &[FileArc] = &[];
@@ -68,43 +114,41 @@ impl HitRows<'_> {
             }
             let lines = lines.next_if(|list| list[0].pair() == pair).unwrap_or_default();
             let arcs = arcs.next_if(|list| list[0].pair() == pair).unwrap_or_default();
-            match &mut self.arcs {
-                Some(rows) => rows.write(pair, lines, arcs, known, &mut self.lines_of_file)?,
-                None => self.line_row(lines)?,
+            match &mut self.rows {
+                Rows::Arcs(rows) => {
+                    let lines_of_file = &mut self.lines_of_file;
+                    rows.write(&mut self.pages, pair, lines, arcs, known, lines_of_file)?;
+                }
+                Rows::Lines(rows) => {
+                    let numbits = numbits(lines);
+                    let count = lines.iter().map(Block::len).sum();
+                    if self.allowance.take(count, numbits.len()) {
+                        lines.iter().for_each(|block| self.lines_of_file.insert_block(block));
+                        rows.push(&mut self.pages, pair, &numbits)?;
+                    } else {
+                        self.distinct.left_out += count;
+                    }
+                }
             }
         }
-        Ok(())
+        hits.in_children.iter().try_for_each(|block| self.children.push(&mut self.pages, block))
     }
 
     /// Goes on to `file`, or goes on with it in the next part, which has a dictionary of its own.
-    fn begin_file(&mut self, file: u32, known: &[FileArc]) -> Result<()> {
+    fn begin_file(&mut self, file: u32, known: &[FileArc]) -> io::Result<()> {
         if file != self.file {
             self.end_file()?;
             self.file = file;
         }
-        if let Some(rows) = &mut self.arcs {
+        if let Rows::Arcs(rows) = &mut self.rows {
             rows.begin_part(known.len());
         }
         Ok(())
     }
 
-    fn line_row(&mut self, blocks: &[Block]) -> Result<()> {
-        let row = LineRow::new(blocks);
-        let lines: u64 = blocks.iter().map(Block::len).sum();
-        let bytes = row.numbits.len() as u64;
-        let allowance = self.allowance + lines * NUMBITS_BYTES_PER_LINE;
-        let Some(allowance) = allowance.checked_sub(bytes) else {
-            self.distinct.left_out += lines;
-            return Ok(());
-        };
-        self.allowance = allowance;
-        blocks.iter().for_each(|block| self.lines_of_file.insert_block(block));
-        self.lines.push(row)
-    }
-
-    fn end_file(&mut self) -> Result<()> {
-        if let Some(rows) = &mut self.arcs {
-            rows.end_file(&mut self.lines_of_file)?;
+    fn end_file(&mut self) -> io::Result<()> {
+        if let Rows::Arcs(rows) = &mut self.rows {
+            rows.end_file(&mut self.pages, &mut self.lines_of_file)?;
         }
         self.distinct.lines += self.lines_of_file.len();
         self.numbers.merge(&self.lines_of_file);
@@ -113,17 +157,40 @@ impl HitRows<'_> {
     }
 
     /// Writes the last rows and, for numbits, the table of line numbers.
-    pub(super) fn finish(mut self) -> Result<Distinct> {
-        self.end_file()?;
-        self.lines.finish()?;
-        if let Some(rows) = self.arcs {
-            self.distinct.arcs = rows.finish()?;
-            return Ok(self.distinct);
+    pub(super) fn finish(mut self) -> Result<Left, Error> {
+        let output = self.output;
+        self.end_file().and_then(|()| self.finish_rows()).map_err(|source| output.write_error(source))
+    }
+
+    fn finish_rows(mut self) -> io::Result<Left> {
+        let pages = &mut self.pages;
+        self.children.finish(pages)?;
+        let mut left = Left { distinct: self.distinct, ..Left::default() };
+        match self.rows {
+            Rows::Lines(rows) => {
+                left.indexes.extend(rows.finish(pages)?);
+                let beyond = self.numbers.iter().filter(|line| *line > NUMBERS_MIN);
+                write_numbers(self.roots, pages, (1..=NUMBERS_MIN).chain(beyond))?;
+            }
+            Rows::Arcs(rows) => {
+                left.distinct.arcs = rows.count().unwrap_or_default();
+                left.arcs_not_counted = rows.count().is_none();
+                left.indexes = rows.finish(pages)?;
+            }
         }
-        let mut rows = Batch::new(self.connection)?;
-        let beyond = self.numbers.iter().filter(|line| *line > NUMBERS_MIN);
-        (1..=NUMBERS_MIN).chain(beyond).try_for_each(|line| rows.push(NumberRow(line)))?;
-        rows.finish()?;
-        Ok(self.distinct)
+        left.written = self.pages.finish()?;
+        Ok(left)
+    }
+}
+
+/// How many more bytes of numbits may be written.
+struct Allowance(u64);
+
+impl Allowance {
+    /// Whether so many lines may take so many bytes.
+    fn take(&mut self, lines: u64, bytes: usize) -> bool {
+        let rest = (self.0 + lines * NUMBITS_BYTES_PER_LINE).checked_sub(bytes as u64);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
     }
 }

@@ -11,6 +11,7 @@ use crate::format::{HEADER_SIZE, Header, LogId, RECORD_SIZE, Record, Slot};
 use crate::reader::{Contents, Digest, Error, LogReader, SlotCounts, State};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Slots of one chunk: 32 MiB of a log, and a quarter of a second's work.
 const CHUNK_SLOTS: u32 = 1 << 20;
@@ -67,6 +68,8 @@ impl Log {
 pub(super) struct Ids {
     pub(super) files: IdMap,
     pub(super) contexts: IdMap,
+    /// The output's ids of the contexts in which the process was started, sorted.
+    pub(super) inherited: Arc<[u32]>,
 }
 
 impl Ids {
@@ -173,7 +176,9 @@ pub(super) fn scan_part(
             })?;
         }
         progress.advance(u64::from(range.end - range.start));
-        Ok(hits.finish())
+        let mut hits = hits.finish();
+        hits.set_children_apart(&ids.inherited);
+        Ok(hits)
     });
     chunks.collect::<Result<Vec<_>, Error>>().map(Some)
 }

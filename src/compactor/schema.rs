@@ -17,6 +17,8 @@
 //!   or why nothing is: `changed`, `missing`, `unreadable`. `sha256` is in hexadecimal, `source` is
 //!   compressed by zlib.
 //! * `hitlog_log_file`: which logs name which files.
+//! * `hitlog_child_lines`: ranges of lines that ran in a context in children only, which were started in it,
+//!   and not in the process that began it. Lines that only arcs tell of are not among them.
 //! * `hitlog_test`: how each test ended, in pytest's words; `pending` is one that must run again.
 //! * `hitlog_surroundings`: a JSON object for each run: what else its tests depend on, as it was.
 //! * `hitlog_line (path, line, context)` and `hitlog_arc (path, from_line, to_line, context)`: who ran
@@ -71,6 +73,9 @@ create table hitlog_sample (log_id text, name text, context_id integer, time_ns 
 create table hitlog_file (file_id integer primary key, size integer, mtime_ns integer);
 create table hitlog_source (file_id integer primary key, state text, sha256 text, source blob);
 create table hitlog_log_file (file_id integer, log_id text, primary key (file_id, log_id)) without rowid;
+create table hitlog_child_lines (
+    file_id integer, context_id integer, first_line integer, last_line integer,
+    primary key (file_id, context_id, first_line)) without rowid;
 create table hitlog_test (test text primary key, outcome text) without rowid;
 create table hitlog_surroundings (value text);
 create table hitlog_number (line integer primary key);
@@ -133,12 +138,16 @@ const PLAIN_INDEXES: &str = "
 create index hitlog_arc_context on arc (context_id, file_id);
 ";
 
-/// And from the ends of an arc to its number. Without statistics, older SQLites take each question by way
-/// of all that a file's contexts took; the limit keeps them cheap, and they are the same each time.
+/// And from the ends of an arc to its number.
 const COMPACT_INDEXES: &str = "
 create index hitlog_known_arc_ends on hitlog_known_arc (file_id, fromno, tono);
 create index hitlog_arc_bits_context on hitlog_arc_bits (context_id, file_id);
 create index hitlog_other_arc_context on hitlog_other_arc (context_id, file_id);
+";
+
+/// Without statistics, older SQLites take each question by way of all that a file's contexts took; the limit
+/// keeps them cheap, and they are the same each time.
+const COMPACT_STATISTICS: &str = "
 pragma analysis_limit = 1000;
 analyze hitlog_arc_bits;
 analyze hitlog_known_arc;
@@ -250,16 +259,16 @@ select file.path, other.fromno, other.tono, context.context
  where other.fromno <> other.tono;
 ";
 
-/// The statements that make all tables and views, empty.
-pub(super) fn tables_and_views(form: Form) -> String {
+/// The statements that make all tables, indexes and views, empty.
+pub(super) fn tables(form: Form) -> String {
     if form == Form::CompactArcs {
-        return [TABLES, COMPACT_ARCS, COMPACT_VIEWS].concat();
+        return [TABLES, COMPACT_ARCS, INDEXES, COMPACT_INDEXES, COMPACT_VIEWS].concat();
     }
     let bytes: String = (0..=255_u8).map(|byte| format!("{byte:02X}")).collect();
-    [TABLES, ARC_TABLE, &PLAIN_VIEWS.replace("BYTES", &bytes)].concat()
+    [TABLES, ARC_TABLE, INDEXES, PLAIN_INDEXES, &PLAIN_VIEWS.replace("BYTES", &bytes)].concat()
 }
 
-/// The statements that make the indexes, to be run when the tables are full.
-pub(super) fn indexes(form: Form) -> String {
-    [INDEXES, if form == Form::CompactArcs { COMPACT_INDEXES } else { PLAIN_INDEXES }].concat()
+/// The statements that make the statistics, to be run when the tables are full.
+pub(super) fn statistics(form: Form) -> &'static str {
+    if form == Form::CompactArcs { COMPACT_STATISTICS } else { "" }
 }

@@ -28,7 +28,7 @@ pub use record::{
     EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, RECORD_SIZE, Record, kind,
 };
 pub use slot::{
-    PLACES_ALIKE, Slot, SlotDamage, classify, classify_hit, names_checksum, place, places_checksum,
-    seal, seal_hit, slot_bytes, slot_words,
+    HitFinder, PLACES_ALIKE, Slot, SlotDamage, classify, names_checksum, place, places_checksum, seal,
+    seal_hit, slot_bytes, slot_words,
 };
 pub use words::Words;

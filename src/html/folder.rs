@@ -141,9 +141,14 @@ fn is_data(name: &str) -> bool {
         .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// What is at `output`, with its article, if that is neither empty nor a report.
+/// What is at `output`, with its article, if that is neither empty nor a report. A link stands for the folder
+/// that it leads to.
 fn other_content(output: &Path) -> Option<&'static str> {
-    let metadata = fs::metadata(output).ok()?;
+    let there = fs::symlink_metadata(output).ok()?;
+    let metadata = match fs::metadata(output) {
+        Err(_) if there.is_symlink() => return Some("a link that leads nowhere"),
+        metadata => metadata.ok()?,
+    };
     if !metadata.is_dir() {
         return Some("a file");
     }
@@ -209,6 +214,16 @@ mod tests {
         assert!(refused(&site).contains("a folder with other files, and no report of hitlog."));
         assert_eq!(names(&site), ["index.html"]);
         assert!(refused(&site.join("index.html")).contains("index.html: this is a file"));
+        let link = |name: &str, target: &Path| {
+            std::os::unix::fs::symlink(target, parent.path().join(name)).unwrap();
+            parent.path().join(name)
+        };
+        assert!(refused(&link("astray", Path::new("nowhere"))).contains("a link that leads nowhere"));
+        assert!(refused(&link("to-site", &site)).contains("a folder with other files"));
+        let report = parent.path().join("report");
+        fs::create_dir(&report).unwrap();
+        Folder::begin(&link("to-report", &report), 1).unwrap().publish().unwrap();
+        assert_eq!(names(&report), ["hitlog-0000000000000001", "index.html"]);
     }
 
     #[test]

@@ -10,11 +10,14 @@ use serde::Serialize;
 use super::Error;
 use super::names::{Names, OUTSIDE, Owner};
 use super::tests::Time;
-use crate::query::{Database, rows};
+use crate::query::{Database, name_of_log, rows};
 
 /// A process, with all its logs.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Process {
+    /// What pytest-xdist calls it, if it is a worker.
+    #[serde(skip)]
+    name: Option<String>,
     pid: i64,
     ppid: i64,
     host: String,
@@ -58,7 +61,8 @@ pub(super) struct Processes {
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     count: usize,
-    pids: Vec<i64>,
+    /// What each is called.
+    labels: Vec<String>,
     clean: usize,
     running: usize,
     /// Pid, signal and context of the processes that were cut short.
@@ -100,7 +104,7 @@ const LOGS: &str = concat!(
     microseconds!("started_at"),
     ", ",
     microseconds!("ended_at"),
-    ", state, exit_code, signal, last_context, records, damaged, lost, started_at
+    ", state, exit_code, signal, last_context, records, damaged, lost, started_at, NAME
      from hitlog_log order by segment, started_at, log_id"
 );
 
@@ -115,7 +119,9 @@ impl Processes {
         if !database.has_own_tables {
             return Ok(Processes::default());
         }
-        let logs = database.asking(|connection| rows(connection, LOGS, log))?;
+        let logs = database.asking(|connection| {
+            rows(connection, &LOGS.replace("NAME", name_of_log(connection)), log)
+        })?;
         let (mut processes, by_log) = gather(logs);
         let spans = database.asking(|connection| {
             rows(connection, SPANS, |row| {
@@ -140,6 +146,7 @@ fn log(row: &rusqlite::Row<'_>) -> rusqlite::Result<Log> {
     let argv: Vec<String> = serde_json::from_str(&text(row, 6)?).unwrap_or_default();
     let start = row.get::<_, Option<i64>>(7)?.unwrap_or(0);
     let process = Process {
+        name: row.get(17)?,
         pid: row.get::<_, Option<i64>>(3)?.unwrap_or(0),
         ppid: row.get::<_, Option<i64>>(4)?.unwrap_or(0),
         host: text(row, 5)?,
@@ -195,6 +202,12 @@ impl Process {
         self.lost += next.lost;
         (self.state, self.last_context) = (next.state, next.last_context);
         (self.exit_code, self.signal) = (next.exit_code, next.signal);
+        self.name = next.name.or(self.name.take());
+    }
+
+    /// `gw3 4711`, or the pid alone.
+    fn label(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.pid.to_string(), |name| format!("{name} {}", self.pid))
     }
 
     /// Whether a process that began at `start` as a child of `ppid` may come from this one.
@@ -285,7 +298,7 @@ impl Processes {
             ended("cut").map(|process| (process.pid, process.signal, process.last_context.clone()));
         Summary {
             count: self.list.len(),
-            pids: self.list.iter().map(|process| process.pid).collect(),
+            labels: self.list.iter().map(Process::label).collect(),
             clean: ended("clean").count(),
             running: ended("running").count(),
             cut: cut.collect(),
@@ -326,6 +339,7 @@ mod tests {
         let mut second = log("a2", None, 10, 1, 90);
         second.first = "a".to_owned();
         (second.process.state, second.process.records) = ("cut".to_owned(), 5);
+        second.process.name = Some("gw3".to_owned());
         let logs = vec![
             log("old", None, 10, 1, 0), // the same pid, earlier
             log("a", None, 10, 1, 50),
@@ -340,6 +354,10 @@ mod tests {
         let parents: Vec<_> = processes.list.iter().map(|process| process.parent).collect();
         assert_eq!(parents, [None, None, Some(1), Some(1), None]);
         assert_eq!(processes.list[2].depth, 1);
+        assert_eq!(
+            (processes.list[1].label(), processes.list[2].label()),
+            ("gw3 10".into(), "11".into())
+        );
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub struct Database {
     pub(super) form: Form,
     is_form_known: bool,
     pub(crate) has_own_tables: bool,
+    pub(super) has_child_lines: bool,
     /// Sorted by path.
     pub(super) files: Vec<File>,
     pub(super) tests: Tests,
@@ -86,11 +87,21 @@ impl Database {
             _ => Form::Lines,
         };
         let has_own_tables = has(&connection, "hitlog_log")?;
+        let has_child_lines = has(&connection, "hitlog_child_lines")?;
         let files = "select id, path from file order by path";
         let files = rows(&connection, files, |row| Ok(File { id: row.get(0)?, path: row.get(1)? }))?;
         let tests = Tests::new(rows(&connection, CONTEXTS, |row| Ok((row.get(0)?, row.get(1)?)))?);
         let (path, is_form_known) = (path.to_owned(), has_arcs.is_some());
-        Ok(Database { path, connection, form, is_form_known, has_own_tables, files, tests })
+        Ok(Database {
+            path,
+            connection,
+            form,
+            is_form_known,
+            has_own_tables,
+            has_child_lines,
+            files,
+            tests,
+        })
     }
 
     /// The path that was given.
@@ -236,6 +247,11 @@ fn is_empty_or_missing(path: &Path, suffix: &str) -> bool {
 pub(crate) fn has(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let sql = "select exists (select 1 from sqlite_master where name = ?)";
     connection.query_row(sql, [name], |row| row.get(0))
+}
+
+/// The column of `hitlog_log` that names a worker of pytest-xdist; files of hitlog 0.1 may lack it.
+pub(crate) fn name_of_log(connection: &Connection) -> &'static str {
+    if connection.prepare("select name from hitlog_log limit 0").is_ok() { "name" } else { "null" }
 }
 
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {

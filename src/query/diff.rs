@@ -4,7 +4,7 @@ use super::database::{Database, File};
 use super::{Error, Lines};
 use serde::Serialize;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The differences from one recording to another. Files and tests are the same if they have the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -93,7 +93,7 @@ pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
     };
     let mut changes = Diff { tests_added: only_in(1), tests_gone: only_in(0), ..Diff::default() };
     let mut by_test: BTreeMap<usize, Vec<FileDiff>> = BTreeMap::new();
-    for pair in paired(&before.files, &after.files) {
+    for pair in paired(&before.files, &after.files, |file| file.path.as_str()) {
         changes.have_common_files |= pair.0.is_some() && pair.1.is_some();
         let sides =
             [by_tests(before, &tests.numbers[0], pair.0)?, by_tests(after, &tests.numbers[1], pair.1)?];
@@ -112,12 +112,12 @@ pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
         if all[0] != all[1] {
             changes.files.push(differences([&all[0], &all[1]]));
         }
-        let numbers: BTreeSet<usize> = sides.iter().flat_map(|side| side.keys().copied()).collect();
-        for number in numbers.into_iter().filter(|number| tests.is_in[*number] == [true, true]) {
-            let nothing = Lines::default();
-            let [old, new] = [&sides[0], &sides[1]].map(|side| side.get(&number).unwrap_or(&nothing));
-            if old != new {
-                by_test.entry(number).or_default().push(differences([old, new]));
+        let nothing = Lines::default();
+        for (old, new) in paired(&sides[0], &sides[1], |(number, _)| *number) {
+            let number = old.or(new).map_or(0, |(number, _)| *number);
+            let lines = [old, new].map(|side| side.map_or(&nothing, |(_, lines)| lines));
+            if lines[0] != lines[1] && tests.is_in[number] == [true, true] {
+                by_test.entry(number).or_default().push(differences(lines));
             }
         }
     }
@@ -156,15 +156,19 @@ impl<'databases> CommonTests<'databases> {
 /// A file of the one recording and the file of the same path of the other.
 type Pair<'files> = (Option<&'files File>, Option<&'files File>);
 
-/// The files of both lists, which are sorted by path.
-fn paired<'files>(before: &'files [File], after: &'files [File]) -> impl Iterator<Item = Pair<'files>> {
+/// The items of both lists, which are sorted by their keys.
+fn paired<'items, T, K: Ord>(
+    before: &'items [T],
+    after: &'items [T],
+    key: impl Fn(&'items T) -> K,
+) -> impl Iterator<Item = (Option<&'items T>, Option<&'items T>)> {
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
     std::iter::from_fn(move || {
         let order = match (before.peek(), after.peek()) {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => old.path.cmp(&new.path),
+            (Some(old), Some(new)) => key(old).cmp(&key(new)),
         };
         let old = if order.is_le() { before.next() } else { None };
         let new = if order.is_ge() { after.next() } else { None };
@@ -172,24 +176,30 @@ fn paired<'files>(before: &'files [File], after: &'files [File]) -> impl Iterato
     })
 }
 
-/// The lines of `file` by the numbers of the tests that ran them.
-fn by_tests(
-    database: &Database,
-    numbers: &[usize],
-    file: Option<&File>,
-) -> Result<BTreeMap<usize, Lines>, Error> {
-    let mut by_test: BTreeMap<usize, Lines> = BTreeMap::new();
+/// The lines of a file by the numbers of the tests that ran them, in that order.
+type ByTest = Vec<(usize, Lines)>;
+
+fn by_tests(database: &Database, numbers: &[usize], file: Option<&File>) -> Result<ByTest, Error> {
+    let mut by_test = ByTest::new();
     let Some(file) = file else { return Ok(by_test) };
     database.hits_of_file(file, |context, lines| {
         if let Some(position) = database.tests.position(context).filter(|_| !lines.is_empty()) {
-            by_test.entry(numbers[position]).or_default().unite(lines);
+            by_test.push((numbers[position], lines.clone()));
         }
     })?;
+    by_test.sort_by_key(|(number, _)| *number);
+    by_test.dedup_by(|(number, more), (kept, lines)| {
+        let is_same = number == kept;
+        if is_same {
+            lines.unite(more);
+        }
+        is_same
+    });
     Ok(by_test)
 }
 
-fn united(by_test: &BTreeMap<usize, Lines>) -> Lines {
-    by_test.values().fold(Lines::default(), |mut all, lines| {
+fn united(by_test: &ByTest) -> Lines {
+    by_test.iter().fold(Lines::default(), |mut all, (_, lines)| {
         all.unite(lines);
         all
     })

@@ -70,6 +70,11 @@ pub enum Error {
         /// The database.
         database: PathBuf,
     },
+    /// A folder, where a file is meant.
+    Folder {
+        /// What was given.
+        given: String,
+    },
     /// No such test in the recording.
     UnknownTest {
         /// What was given.
@@ -106,21 +111,15 @@ impl fmt::Display for Error {
             Error::Missing { path } => write!(
                 f,
                 "{}: no such file. Make it with `pytest --hitlog` or `hitlog run -- COMMAND`, or name another \
-                 one (--db FILE).",
+                 one.",
                 path.display()
             ),
             Error::Read { path, source } => {
-                write!(
-                    f,
-                    "{}: cannot be read ({source}). Name another file (--db FILE).",
-                    path.display()
-                )
+                write!(f, "{}: cannot be read ({source}). Name another file.", path.display())
             }
-            Error::NotRecorded { path, found } => write!(
-                f,
-                "{}: this is {found}; wanted is a file of hitlog or coverage.py (--db FILE).",
-                path.display()
-            ),
+            Error::NotRecorded { path, found } => {
+                write!(f, "{}: this is {found}. Name a file of hitlog or coverage.py.", path.display())
+            }
             Error::Schema { path, found } => write!(
                 f,
                 "{}: a coverage.py data file of schema {found}; hitlog reads schema 7 (coverage.py 5.0 and \
@@ -158,6 +157,12 @@ impl fmt::Display for Error {
                  leaves it out (source, include, omit).",
                 database.display()
             ),
+            Error::Folder { given } => {
+                write!(
+                    f,
+                    "{given}: this is a folder. Name a file in it; `hitlog show --all` lists them."
+                )
+            }
             Error::UnknownTest { given, database, nearest } => write!(
                 f,
                 "{given}: no such test in {}.{}",

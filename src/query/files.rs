@@ -35,6 +35,7 @@ impl Database {
             [] if Path::new(given).is_file() => {
                 Err(Error::NotMeasured { given: given.to_owned(), database: self.path.clone() })
             }
+            [] if Path::new(given).is_dir() => Err(Error::Folder { given: given.to_owned() }),
             [] => Err(self.unknown_file(given)),
             several => Err(Error::Ambiguous {
                 given: given.to_owned(),

@@ -42,6 +42,11 @@ impl Lines {
         self.bits[byte] |= 1 << (line % 8);
     }
 
+    /// Takes all lines out, and keeps their room.
+    pub(super) fn clear(&mut self) {
+        self.bits.clear();
+    }
+
     /// Whether `line` is in the set.
     #[must_use]
     pub fn contains(&self, line: u32) -> bool {

@@ -30,11 +30,11 @@ mod tests;
 mod what;
 mod who;
 
-#[cfg(feature = "cli")]
-pub(crate) use database::rows;
 pub use database::{Database, File};
 #[cfg(feature = "compactor")]
 pub(crate) use database::{SQLITE_MAGIC, has};
+#[cfg(feature = "cli")]
+pub(crate) use database::{name_of_log, rows};
 pub use diff::{Diff, FileDiff, TestDiff, diff};
 pub use durations::Durations;
 pub use error::Error;

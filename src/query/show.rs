@@ -1,6 +1,6 @@
 //! The recording at a glance.
 
-use super::database::{Database, File, rows};
+use super::database::{Database, File, name_of_log, rows};
 use super::{Error, Lines};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -182,9 +182,7 @@ fn processes(database: &Database) -> Result<Vec<Process>, Error> {
                       signal, last_context, records, damaged, lost, NAME
                  from hitlog_log order by segment, log_id";
     let logs = database.asking(|connection| {
-        // Files of hitlog 0.1 may lack it.
-        let has_name = connection.prepare("select name from hitlog_log limit 0").is_ok();
-        let sql = &sql.replace("NAME", if has_name { "name" } else { "null" });
+        let sql = &sql.replace("NAME", name_of_log(connection));
         rows(connection, sql, |row| Ok((row.get::<_, String>(0)?, process(row)?)))
     })?;
     let mut by_first: BTreeMap<String, Process> = BTreeMap::new();

@@ -3,7 +3,7 @@
 use super::database::{Database, File};
 use super::{Error, Lines};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 /// The tests that ran some lines of a file.
@@ -30,6 +30,8 @@ pub struct WhoTest {
     pub test: String,
     /// The lines that it ran, of those that were asked for.
     pub lines: Lines,
+    /// Those of them that ran in its child processes only.
+    pub in_children: Lines,
     /// How long the test takes, in nanoseconds, if known.
     pub duration_ns: Option<u64>,
 }
@@ -69,7 +71,12 @@ impl Who {
 /// ```
 pub fn who(database: &Database, file: &File, asked: Option<RangeInclusive<u32>>) -> Result<Who, Error> {
     let mut answer = Who { path: file.path.clone(), asked, ..Who::default() };
-    let mut by_test: BTreeMap<usize, Lines> = BTreeMap::new();
+    let mut in_children: HashMap<i64, Lines> = HashMap::new();
+    database.child_lines_of_file(file, |context, lines| {
+        in_children.insert(context, lines.clone());
+    })?;
+    // All lines of each test, and those that ran in the process that began it.
+    let mut by_test: BTreeMap<usize, [Lines; 2]> = BTreeMap::new();
     database.hits_of_file(file, |context, lines| {
         let lines = match &answer.asked {
             Some(asked) => &lines.within(asked),
@@ -77,18 +84,24 @@ pub fn who(database: &Database, file: &File, asked: Option<RangeInclusive<u32>>)
         };
         answer.lines.unite(lines);
         if let Some(position) = database.tests.position(context).filter(|_| !lines.is_empty()) {
-            by_test.entry(position).or_default().unite(lines);
+            let [all, own] = by_test.entry(position).or_default();
+            all.unite(lines);
+            match in_children.get(&context) {
+                Some(of_children) => own.unite(&lines.without(of_children)),
+                None => own.unite(lines),
+            }
         }
     })?;
     let durations = database.durations();
-    for (position, lines) in by_test {
+    for (position, [lines, own]) in by_test {
         let test = database.tests.at(position);
         if test.is_outside {
             answer.outside_tests.unite(&lines);
             continue;
         }
         let duration_ns = durations.of(test)?;
-        answer.tests.push(WhoTest { test: test.name.clone(), lines, duration_ns });
+        let in_children = lines.without(&own);
+        answer.tests.push(WhoTest { test: test.name.clone(), lines, in_children, duration_ns });
     }
     Ok(answer)
 }

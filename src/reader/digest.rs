@@ -156,6 +156,8 @@ pub struct Digest {
     pub(super) files_used: IdSet,
     pub(super) contexts_used: IdSet,
     pub(super) sample_names_used: IdSet,
+    /// Context and file of the last hits, and how many of these in a row are not counted yet.
+    run: (u32, u32, u64),
 }
 
 impl Default for Digest {
@@ -178,6 +180,7 @@ impl Default for Digest {
             files_used: IdSet::default(),
             contexts_used: IdSet::default(),
             sample_names_used: IdSet::default(),
+            run: (0, 0, 0),
         }
     }
 }
@@ -205,6 +208,19 @@ impl Digest {
 
     #[inline]
     fn hit(&mut self, context: u32, file: u32) {
+        if (self.run.0, self.run.1) != (context, file) {
+            self.end_run();
+            self.run = (context, file, 0);
+        }
+        self.run.2 += 1;
+    }
+
+    /// Counts the last hits in a row.
+    fn end_run(&mut self) {
+        let (context, file, hits) = std::mem::take(&mut self.run);
+        if hits == 0 {
+            return;
+        }
         self.files_used.insert(file);
         self.contexts_used.insert(context);
         let file = file as usize;
@@ -212,7 +228,7 @@ impl Digest {
             if file >= self.hits_by_file.len() {
                 self.hits_by_file.resize(file + 1, 0);
             }
-            self.hits_by_file[file] += 1;
+            self.hits_by_file[file] += hits;
         }
     }
 
@@ -263,7 +279,9 @@ impl Digest {
     }
 
     /// Adds what `other`, the digest of other slots of the same log, found.
-    pub fn merge(&mut self, other: Digest) {
+    pub fn merge(&mut self, mut other: Digest) {
+        self.end_run();
+        other.end_run();
         self.chunks.merge(other.chunks);
         self.facts.merge(other.facts);
         self.events.merge(other.events);
@@ -294,7 +312,8 @@ impl Digest {
 
     /// What all slots together say.
     #[must_use]
-    pub fn finish(self) -> Contents {
+    pub fn finish(mut self) -> Contents {
+        self.end_run();
         Contents::of(self)
     }
 }

@@ -7,7 +7,7 @@
 use super::holes::{NextData, next_data};
 use super::{Error, LogReader};
 use crate::format::{
-    HEADER_SIZE, LogId, RECORD_SIZE, Slot, SlotDamage, classify, classify_hit, place, slot_words,
+    HEADER_SIZE, HitFinder, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place, slot_words,
 };
 use std::io;
 use std::ops::{AddAssign, Range};
@@ -121,10 +121,11 @@ impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
     fn slots(&mut self, first: u32, bytes: &[u8], length: usize) {
         let (read, unread) = bytes.split_at(length / RECORD_SIZE * RECORD_SIZE);
         let first_place = place(&self.log_id, first);
+        let mut finder = HitFinder::default();
         let mut valid = 0;
         for (index, slot) in (0..).zip(read.chunks_exact(RECORD_SIZE)) {
             let (slot, place) = (slot_words(slot), first_place.wrapping_add(index));
-            match classify_hit(slot, place) {
+            match finder.hit(slot, place) {
                 Some(hit) => {
                     valid += 1;
                     (self.visit)(first + index, Slot::Valid(hit));

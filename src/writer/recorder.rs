@@ -166,6 +166,21 @@ impl Recorder {
         thread::with(self.shared(), |thread| thread.switch_process_context(context));
     }
 
+    /// Makes `name` the context of this process, as one that its parent began. For a process that was started
+    /// by another one, before anything is recorded; a forked child has its parent's context by itself.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let (name, file) = ("t.py::test_a|run", "a.c");
+    /// let recorder = hitlog::Recorder::open(directory.path().join("run")).unwrap();
+    /// recorder.inherit_context(name); // as the environment or the command line has it
+    /// recorder.line(recorder.file(file), 1);
+    /// ```
+    pub fn inherit_context(&self, name: impl AsRef<[u8]>) {
+        let context = self.intern_context(name.as_ref());
+        thread::with(self.shared(), |thread| thread.inherit_process_context(context));
+    }
+
     /// Makes `name` the calling thread's own context until the guard is dropped.
     ///
     /// ```

@@ -308,6 +308,13 @@ impl Thread {
         false
     }
 
+    /// Makes `context` the process's context, as one that began before the log did.
+    pub(super) fn inherit_process_context(&self, context: u32) {
+        self.begin();
+        self.shared.context.store(context, Ordering::Release);
+        self.restate(context, PROCESS_CONTEXT, system::monotonic_ns());
+    }
+
     /// Makes `context` the process's context.
     pub(super) fn switch_process_context(&self, context: u32) {
         self.begin();

@@ -43,10 +43,10 @@ fn old_runs_go_and_the_newest_stay() {
     let dry = clean(&folder, &["--keep", "2", "--dry-run"]);
     assert_eq!(dry.code, Some(0), "{dry:?}");
     assert!(dry.stdout.contains(".hitlog/20261120-101502-0001: would remove ("), "{dry:?}");
-    assert!(dry.stdout.contains("\nwould remove 2 runs, "), "{dry:?}");
+    assert!(dry.stdout.contains("\n.hitlog: would remove 2 runs, "), "{dry:?}");
     assert_eq!(names(&folder), IDS);
     let ended = clean(&folder, &["--keep", "2"]);
-    assert!(ended.stdout.contains("\nremoved 2 runs, "), "{ended:?}");
+    assert!(ended.stdout.contains("\n.hitlog: removed 2 runs, "), "{ended:?}");
     assert_eq!(names(&folder), IDS[2..]);
     let json = clean(&folder, &["--json"]);
     let entries: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
@@ -82,7 +82,10 @@ fn a_living_writer_keeps_its_run() {
     recorder.line(recorder.file("/a.py"), 1);
     let ended = clean(&folder, &["--keep", "0"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stdout.contains(" is still running\nremoved 0 runs, 0 bytes\n"), "{ended:?}");
+    assert!(
+        ended.stdout.contains(" is still running\n.hitlog: removed 0 runs, 0 bytes\n"),
+        "{ended:?}"
+    );
     assert_eq!(names(&folder), [IDS[0]]);
     drop(recorder);
     clean(&folder, &["--keep", "0"]);
@@ -143,6 +146,10 @@ fn without_runs_there_is_a_sentence() {
     let ended = clean(&folder, &[]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.starts_with("hitlog: .hitlog: no run here."), "{ended:?}");
+    let elsewhere = clean(&folder, &["--dir", "no/such"]);
+    assert_eq!(elsewhere.code, Some(2));
+    assert!(elsewhere.stderr.starts_with("hitlog: no/such/.hitlog: no run here."), "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("--dir"), "{elsewhere:?}");
     fs::write(folder.path().join(".hitlog"), "a file").expect("writable");
     let ended = clean(&folder, &[]);
     assert_eq!(ended.code, Some(2));

@@ -1,6 +1,8 @@
 //! `hitlog who`, `what`, `show` and `diff`: what they print, and how they end.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use hitlog::Recorder;
 use serde_json::Value;
@@ -72,7 +74,10 @@ fn who_has_a_sentence_for_each_way_of_knowing_nothing() {
     fs::write(folder.path().join("other.py"), "").expect("writable");
     for (place, code, words) in [
         ("cart.py:1", 1, "ran outside of tests only"),
-        ("cart.py:77", 1, "never ran: no test reaches this"),
+        ("cart.py:5", 1, "never ran: no test reaches this"),
+        ("cart.py:77", 1, "the file has no such line: it ends with line 5\n"),
+        (".hitlog", 2, "hitlog: .hitlog: this is a folder."),
+        (":3", 2, "hitlog: FILE:LINE ':3': name a file"),
         ("other.py:1", 2, "hitlog: other.py: not measured"),
         (
             "crat.py:1",
@@ -150,6 +155,28 @@ fn what_shows_lines_and_those_of_nobody_else() {
         unknown.stderr.contains("no such test in hitlog.db. Is it test_total[a, b]?"),
         "{unknown:?}"
     );
+}
+
+#[test]
+fn names_that_are_no_text_are_found_and_shown_on_one_line() {
+    let folder = Folder::new();
+    let run = folder.path().join("run");
+    let recorder = Recorder::open(&run).expect("a log");
+    let file = OsStr::from_bytes(b"/src/caf\xe9\x1b[31m.py");
+    {
+        let _context = recorder.context(b"t.py::test_a[\xe9\n]|run");
+        recorder.line(recorder.file(file), 7);
+    }
+    drop(recorder);
+    folder.hitlog(["compact", "run"]);
+    let who = folder.hitlog([OsStr::new("who"), OsStr::from_bytes(b"caf\xe9\x1b[31m.py:7")]);
+    assert_eq!((who.code, who.stderr.as_str()), (Some(0), ""));
+    assert!(who.stdout.starts_with("/src/caf\\xe9 [31m.py:7\n  t.py::test_a[\\xe9 ]  "), "{who:?}");
+    let what = folder.hitlog([OsStr::new("what"), OsStr::from_bytes(b"test_a[\xe9\n]")]);
+    assert!(what.stdout.starts_with("t.py::test_a[\\xe9 ]  "), "{what:?}");
+    let nameless = folder.hitlog(["what", ""]);
+    assert_eq!(nameless.code, Some(2));
+    assert!(nameless.stderr.starts_with("hitlog: TEST '': name a test"), "{nameless:?}");
 }
 
 #[test]

@@ -95,6 +95,12 @@ impl ProcessLog {
         self.push(Record::ContextStart { context, thread: 0, time_ns, inherited: false })
     }
 
+    /// Says that the process was started in `context`.
+    pub fn inherit(&mut self, context: &str) -> &mut ProcessLog {
+        let (context, thread, time_ns) = (self.context(context), u32::MAX, MONOTONIC_START_NS);
+        self.push(Record::ContextStart { context, thread, time_ns, inherited: true })
+    }
+
     pub fn stop(&mut self, context: &str, at_ns: u64) -> &mut ProcessLog {
         let context = self.context(context);
         let time_ns = MONOTONIC_START_NS + at_ns;

@@ -9,6 +9,8 @@
 //! * [`Recording`]: one of the files, and the label that keeps its contexts apart.
 //! * [`PathMap`]: what a path of another machine is here.
 //!
+//! [`update`] goes the same way, with a recording of which not all is true any more.
+//!
 //! Files of coverage.py itself may be among the recordings. A log that is in several of them counts once, as
 //! it was when it was longest.
 
@@ -16,23 +18,26 @@ mod names;
 mod own_tables;
 mod paths;
 mod settings;
+mod update;
 
 pub use paths::PathMap;
 pub use settings::configured_paths;
+pub use update::{Changes, update};
 
 use super::database;
 use super::error::Error;
-use super::hits::{Budget, Collector, United};
+use super::hits::{Budget, Collector, Hits, United};
 use super::keys::{ARCS_OF_FILE_MAX, Pair};
 use super::logs::path_text;
 use super::publish::Output;
-use super::rows::HitRows;
+use super::rows::Distinct;
 use super::schema::Form;
 use super::wording::{counted, size};
 use crate::limits::LINE_MAX;
-use crate::query::{Database, File};
+use crate::query::{self, Database, File, Lines};
 use names::Names;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -125,18 +130,96 @@ impl fmt::Display for Combined {
 /// ```
 pub fn combine(recordings: &[Recording], options: &CombineOptions) -> Result<Combined, Error> {
     let output = Output::begin(&options.output)?;
-    let opened = recordings.iter().map(|recording| Database::open(&recording.path));
-    let databases: Vec<Database> =
-        opened.collect::<Result<_, _>>().map_err(|source| Error::Recording { source })?;
-    let names = Names::unite(recordings, &databases, &options.maps)?;
-    let mut combined = write(&databases, &names, &output, options)?;
-    combined.recordings = recordings.len() as u64;
+    let open = |recording: &Recording| Input::open(&recording.path, recording.label.clone(), None);
+    let inputs = recordings.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    let names = Names::unite(&inputs, &options.maps)?;
+    let written = write(&inputs, &names, &output, options)?;
     // Nothing of the output's former self is held while it is replaced.
-    drop(databases);
+    drop(inputs);
     let published = output.publish()?;
-    combined.output_bytes = published.bytes;
-    combined.notes.extend(published.unsynced.map(|error| unsynced(options, &error)));
-    Ok(combined)
+    Ok(Combined {
+        recordings: recordings.len() as u64,
+        logs: written.logs,
+        contexts: names.contexts.iter().filter(|name| !name.is_empty()).count() as u64,
+        files: names.files.len() as u64,
+        lines: written.distinct.lines,
+        mapped: names.mapped,
+        has_arcs: written.has_arcs,
+        notes: published.unsynced.map(|error| unsynced(options, &error)).into_iter().collect(),
+        output: path_text(&options.output),
+        output_bytes: published.bytes,
+    })
+}
+
+/// A recording that is open.
+struct Input<'a> {
+    database: Database,
+    label: Option<String>,
+    /// What of it is no longer true. Of a file or log that it and another recording tell of, the other one is
+    /// believed.
+    changes: Option<&'a Changes>,
+}
+
+impl<'a> Input<'a> {
+    fn open(
+        path: &Path,
+        label: Option<String>,
+        changes: Option<&'a Changes>,
+    ) -> Result<Input<'a>, Error> {
+        let database = Database::open(path).map_err(|source| Error::Recording { source })?;
+        Ok(Input { database, label, changes })
+    }
+
+    /// Adds what ran of `file`. `pair` gives a context that stays the output's numbers.
+    fn collect(
+        &self,
+        file: &File,
+        pair: impl Fn(i64) -> Option<Pair>,
+        collected: &mut Collected<'_>,
+    ) -> Result<(), query::Error> {
+        let moved = self.changes.and_then(|changes| changes.moved.get(&file.path));
+        let line_of = |line: u32| moved.map_or(Some(line), |moved| moved.get(&line).copied());
+        let end_of = |end: i32| Some(line_of(end.unsigned_abs())?.cast_signed() * end.signum());
+        let mut of_children: HashMap<i64, Lines> = HashMap::new();
+        self.database.child_lines_of_file(file, |context, lines| {
+            of_children.insert(context, lines.clone());
+        })?;
+        let add_line = |context, line, collected: &mut Collected<'_>| {
+            let Some((pair, present)) = pair(context).zip(line_of(line)) else { return };
+            match of_children.get(&context).is_some_and(|lines| lines.contains(line)) {
+                true => collected.of_children.line(pair, present),
+                false => collected.hits.line(pair, present),
+            }
+        };
+        // A line that only arcs tell of has to be told of itself if the arcs may go.
+        let is_line_told = !self.database.has_arcs() || moved.is_some();
+        if is_line_told {
+            self.database.hits_of_file(file, |context, lines| {
+                let lines = lines.iter().filter(|line| (1..=LINE_MAX).contains(line));
+                lines.for_each(|line| add_line(context, line, collected));
+            })?;
+        }
+        self.database.arcs_of_file(file, |context, from, to| match u32::try_from(from) {
+            Ok(line) if from == to && line > 0 => {
+                if !is_line_told {
+                    add_line(context, line, collected);
+                }
+            }
+            _ => {
+                if let (Some(pair), Some(from), Some(to)) = (pair(context), end_of(from), end_of(to)) {
+                    collected.hits.arc(pair, from, to);
+                }
+            }
+        })
+    }
+}
+
+/// The hits of one file of the output.
+struct Collected<'budget> {
+    /// All but those of children.
+    hits: Collector<'budget>,
+    /// Lines that ran in children only, as the recordings have it.
+    of_children: Collector<'budget>,
 }
 
 fn unsynced(options: &CombineOptions, error: &std::io::Error) -> String {
@@ -147,71 +230,53 @@ fn unsynced(options: &CombineOptions, error: &std::io::Error) -> String {
     )
 }
 
+/// What was written.
+struct Written {
+    distinct: Distinct,
+    logs: u64,
+    has_arcs: bool,
+}
+
+/// Fills the temporary file of `output`.
 fn write(
-    databases: &[Database],
+    inputs: &[Input<'_>],
     names: &Names,
     output: &Output,
     options: &CombineOptions,
-) -> Result<Combined, Error> {
+) -> Result<Written, Error> {
     let failed = |source| Error::Database { path: options.output.clone(), source };
-    let has_arcs = databases.iter().any(Database::has_arcs);
+    let has_arcs = inputs.iter().any(|input| input.database.has_arcs());
     let form = match has_arcs {
         false => Form::Lines,
         true if options.plain_tables => Form::PlainArcs,
         true => Form::CompactArcs,
     };
     let connection = database::create(output.temporary(), form).map_err(failed)?;
-    let is_known = databases.iter().any(Database::is_form_known);
+    let is_known = inputs.iter().any(|input| input.database.is_form_known());
     database::write_meta(&connection, is_known.then_some(has_arcs)).map_err(failed)?;
     database::write_names(&connection, "file", &names.files).map_err(failed)?;
     database::write_names(&connection, "context", &names.contexts).map_err(failed)?;
-    let mut rows = HitRows::new(&connection, form).map_err(failed)?;
-    for (file, sources) in (1..).zip(&names.sources) {
-        rows.write(&hits_of_file(databases, names, file, sources)?).map_err(failed)?;
-    }
-    let distinct = rows.finish().map_err(failed)?;
-    let logs = own_tables::write(&connection, databases, names).map_err(failed)?;
-    if let Some(finding) = database::finish(connection, output.temporary(), form).map_err(failed)? {
-        return Err(Error::Inconsistent { path: options.output.clone(), finding });
-    }
-    Ok(Combined {
-        logs,
-        contexts: names.contexts.iter().filter(|name| !name.is_empty()).count() as u64,
-        files: names.files.len() as u64,
-        lines: distinct.lines,
-        mapped: names.mapped,
-        has_arcs,
-        output: path_text(&options.output),
-        ..Combined::default()
-    })
+    let logs = own_tables::write(&connection, inputs, names).map_err(failed)?;
+    let distinct = database::finish(connection, form, output, |rows| {
+        let mut files = (1..).zip(&names.sources);
+        files.try_for_each(|(file, sources)| rows.write(&hits_of_file(inputs, names, file, sources)?))
+    })?;
+    Ok(Written { distinct, logs, has_arcs })
 }
 
 /// All hits of one file of the output, which is `sources` in the recordings.
 fn hits_of_file(
-    databases: &[Database],
+    inputs: &[Input<'_>],
     names: &Names,
     file: u32,
     sources: &[(usize, File)],
 ) -> Result<United, Error> {
     let budget = Budget::unlimited();
-    let mut collector = Collector::new(&budget);
+    let mut collected =
+        Collected { hits: Collector::new(&budget), of_children: Collector::new(&budget) };
     for (position, source) in sources {
-        let database = &databases[*position];
         let pair = |context| Some(Pair::new(file, *names.context_ids[*position].get(&context)?));
-        let read = match database.has_arcs() {
-            true => database.arcs_of_file(source, |context, from, to| {
-                let Some(pair) = pair(context) else { return };
-                match u32::try_from(from) {
-                    Ok(line) if from == to && line > 0 => collector.line(pair, line),
-                    _ => collector.arc(pair, from, to),
-                }
-            }),
-            false => database.hits_of_file(source, |context, lines| {
-                let Some(pair) = pair(context) else { return };
-                let lines = lines.iter().filter(|line| (1..=LINE_MAX).contains(line));
-                lines.for_each(|line| collector.line(pair, line));
-            }),
-        };
+        let read = inputs[*position].collect(source, pair, &mut collected);
         read.map_err(|source| Error::Recording { source })?;
     }
     let too_many = || Error::TooManyNames {
@@ -219,7 +284,9 @@ fn hits_of_file(
         found: u64::MAX,
         max: ARCS_OF_FILE_MAX as u32,
     };
-    United::new(vec![collector.finish()], &budget).ok_or_else(too_many)
+    let lines_of_children = collected.of_children.finish().lines;
+    let hits = Hits { lines_of_children, ..collected.hits.finish() };
+    United::new(vec![hits], &budget).ok_or_else(too_many)
 }
 
 /// The recordings at `paths`, joined.

@@ -1,9 +1,9 @@
-//! One set of names for all recordings.
+//! One set of names for all recordings, of all that stays of them.
 
 use super::paths::PathMap;
-use super::{Error, Recording};
+use super::{Error, Input};
 use crate::compactor::keys::{CONTEXT_ID_MAX, FILE_ID_MAX};
-use crate::query::{Database, File};
+use crate::query::File;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The output's ids for those of a recording.
@@ -20,21 +20,17 @@ pub(super) struct Names {
     /// For each recording: the output's ids for its own.
     pub(super) file_ids: Vec<Ids>,
     pub(super) context_ids: Vec<Ids>,
-    /// For each recording: what stands in front of its contexts.
-    pub(super) labels: Vec<Option<String>>,
     /// How many different paths became others.
     pub(super) mapped: u64,
 }
 
 impl Names {
-    pub(super) fn unite(
-        recordings: &[Recording],
-        databases: &[Database],
-        maps: &[PathMap],
-    ) -> Result<Names, Error> {
+    pub(super) fn unite(inputs: &[Input<'_>], maps: &[PathMap]) -> Result<Names, Error> {
         let (mut by_path, mut mapped) = (BTreeMap::new(), BTreeSet::new());
-        for (position, database) in databases.iter().enumerate() {
-            for file in database.files() {
+        for (position, input) in inputs.iter().enumerate() {
+            let is_gone =
+                |file: &&File| input.changes.is_some_and(|changes| changes.gone.contains(&file.path));
+            for file in input.database.files().iter().filter(|file| !is_gone(file)) {
                 let path = maps.iter().find_map(|map| map.apply(&file.path));
                 if path.as_ref().is_some_and(|path| *path != file.path) {
                     mapped.insert(&file.path);
@@ -46,32 +42,30 @@ impl Names {
         }
         check_count("files", by_path.len(), FILE_ID_MAX)?;
         let (files, sources): (Vec<String>, Vec<_>) = by_path.into_iter().unzip();
-        let mut file_ids = vec![Ids::new(); databases.len()];
+        let mut file_ids = vec![Ids::new(); inputs.len()];
         for (id, sources) in (1..).zip(&sources) {
             for (position, file) in sources {
                 file_ids[*position].insert(file.id, id);
             }
         }
-        let labels: Vec<_> = recordings.iter().map(|recording| recording.label.clone()).collect();
-        let (contexts, context_ids) = unite_contexts(databases, &labels)?;
+        let (contexts, context_ids) = unite_contexts(inputs)?;
         let mapped = mapped.len() as u64;
-        Ok(Names { files, sources, contexts, file_ids, context_ids, labels, mapped })
+        Ok(Names { files, sources, contexts, file_ids, context_ids, mapped })
     }
 }
 
-fn unite_contexts(
-    databases: &[Database],
-    labels: &[Option<String>],
-) -> Result<(Vec<String>, Vec<Ids>), Error> {
+fn unite_contexts(inputs: &[Input<'_>]) -> Result<(Vec<String>, Vec<Ids>), Error> {
     let mut by_name: BTreeMap<String, Vec<(usize, i64)>> = BTreeMap::new();
-    for ((position, database), label) in databases.iter().enumerate().zip(labels) {
-        let contexts = database.contexts().map_err(|source| Error::Recording { source })?;
-        for (id, context) in contexts {
-            by_name.entry(labelled(label.as_deref(), &context)).or_default().push((position, id));
+    for (position, input) in inputs.iter().enumerate() {
+        let contexts = input.database.contexts().map_err(|source| Error::Recording { source })?;
+        let is_replaced =
+            |context: &str| input.changes.is_some_and(|changes| changes.replaced.contains(context));
+        for (id, context) in contexts.into_iter().filter(|(_, context)| !is_replaced(context)) {
+            by_name.entry(labelled(input.label.as_deref(), &context)).or_default().push((position, id));
         }
     }
     check_count("contexts", by_name.len(), CONTEXT_ID_MAX)?;
-    let mut ids = vec![Ids::new(); databases.len()];
+    let mut ids = vec![Ids::new(); inputs.len()];
     for (new, old) in (1..).zip(by_name.values()) {
         for (position, id) in old {
             ids[*position].insert(*id, new);

@@ -4,8 +4,12 @@
 //! its last change, and rows of neither from all, each once. The source of a file is kept if all ran the same
 //! one; of several ends of a test the worst counts. Columns are taken by their names; a recording without one
 //! leaves it NULL.
+//!
+//! Where a recording has changes, the other one is believed instead, whatever is longer or later, and the changes
+//! tell how tests ended.
 
-use super::names::{Names, labelled};
+use super::names::{Ids, Names, labelled};
+use super::{Changes, Input};
 use crate::compactor::logs::worst_outcomes;
 use crate::query::Database;
 use rusqlite::types::Value;
@@ -13,7 +17,8 @@ use rusqlite::{Connection, Result, params_from_iter};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Tables that are made of hits.
-const OF_HITS: [&str; 4] = ["hitlog_number", "hitlog_known_arc", "hitlog_arc_bits", "hitlog_other_arc"];
+const OF_HITS: [&str; 5] =
+    ["hitlog_child_lines", "hitlog_number", "hitlog_known_arc", "hitlog_arc_bits", "hitlog_other_arc"];
 
 /// For each log or file the position of the recording whose rows count.
 type Winners<K> = HashMap<K, usize>;
@@ -43,9 +48,12 @@ impl Table {
     }
 
     /// The same, with the output's ids and labels.
-    fn translated(database: &Database, name: &str, names: &Names, position: usize) -> Result<Table> {
-        let mut table = Table::read(database, name)?;
-        table.translate(names, position);
+    fn translated(input: &Input<'_>, name: &str, names: &Names, position: usize) -> Result<Table> {
+        let mut table = Table::read(&input.database, name)?;
+        if name == "hitlog_sample" {
+            table.drop_samples(&names.context_ids[position]);
+        }
+        table.translate(input.label.as_deref(), names, position);
         Ok(table)
     }
 
@@ -73,10 +81,17 @@ impl Table {
         }
     }
 
-    /// Gives the rows the output's ids and the label of the recording at `position`. Rows of a file that is
-    /// in no table of files are dropped.
-    fn translate(&mut self, names: &Names, position: usize) {
-        let label = names.labels[position].as_deref();
+    /// Drops what was measured in a context that is left out.
+    fn drop_samples(&mut self, contexts: &Ids) {
+        if let Some(at) = self.position("context_id") {
+            self.rows
+                .retain(|row| !matches!(&row[at], Value::Integer(id) if !contexts.contains_key(id)));
+        }
+    }
+
+    /// Gives the rows the output's ids and the label. What is left out becomes NULL, of which nothing is made
+    /// where a row needs a file.
+    fn translate(&mut self, label: Option<&str>, names: &Names, position: usize) {
         let columns = [("file_id", &names.file_ids), ("context_id", &names.context_ids)];
         for (at, ids) in columns.map(|(column, ids)| (self.position(column), &ids[position])) {
             let Some(at) = at else { continue };
@@ -97,9 +112,10 @@ impl Table {
 }
 
 /// Writes all of it. How many logs there are.
-pub(super) fn write(output: &Connection, databases: &[Database], names: &Names) -> Result<u64> {
-    let logs = winners_of_logs(databases)?;
-    let files = winners_of_files(databases, names)?;
+pub(super) fn write(output: &Connection, inputs: &[Input<'_>], names: &Names) -> Result<u64> {
+    let logs = winners_of_logs(inputs, names)?;
+    let files = winners_of_files(inputs, names)?;
+    let changes = inputs.iter().find_map(|input| input.changes);
     let sql =
         "select name from sqlite_master where type = 'table' and name like 'hitlog\\_%' escape '\\'";
     let tables: Vec<String> =
@@ -107,51 +123,70 @@ pub(super) fn write(output: &Connection, databases: &[Database], names: &Names) 
     for name in tables.iter().filter(|name| !OF_HITS.contains(&name.as_str())) {
         let columns = columns_of(output, name)?;
         let has = |column: &str| columns.iter().any(|name| name == column);
-        if name == "hitlog_source" {
-            write_sources(output, databases, names)?;
-        } else if name == "hitlog_test" {
-            write_outcomes(output, databases, names)?;
-        } else if has("log_id") {
-            write_of_logs(output, databases, names, name, &logs)?;
-        } else if has("file_id") {
-            write_of_files(output, databases, names, name, &files)?;
-        } else {
-            write_others(output, databases, names, name)?;
+        match (name.as_str(), changes) {
+            ("hitlog_source", None) => write_sources(output, inputs, names)?,
+            ("hitlog_test", None) => write_outcomes(output, inputs, names)?,
+            ("hitlog_test", Some(changes)) => write_present_outcomes(output, changes)?,
+            ("hitlog_surroundings", Some(changes)) => write_surroundings(output, changes)?,
+            (name, _) if has("log_id") => write_of_logs(output, inputs, names, name, &logs)?,
+            (name, _) if has("file_id") => write_of_files(output, inputs, names, name, &files)?,
+            (name, _) => write_others(output, inputs, names, name)?,
         }
     }
     // Whoever traced a file is told by coverage.py's own files only.
-    write_of_files(output, databases, names, "tracer", &Winners::new())?;
+    write_of_files(output, inputs, names, "tracer", &Winners::new())?;
     Ok(logs.len() as u64)
 }
 
-/// For each log the position of the recording in which it has the most records.
-fn winners_of_logs(databases: &[Database]) -> Result<Winners<String>> {
-    let mut longest: HashMap<String, (i64, usize)> = HashMap::new();
-    for (position, database) in databases.iter().enumerate() {
-        let logs = Table::read(database, "hitlog_log")?;
+/// For each log that stays, the position of the recording in which it has the most records.
+fn winners_of_logs(inputs: &[Input<'_>], names: &Names) -> Result<Winners<String>> {
+    let mut longest: HashMap<String, ((bool, i64), usize)> = HashMap::new();
+    for (position, input) in inputs.iter().enumerate() {
+        let logs = Table::read(&input.database, "hitlog_log")?;
+        let stays = logs_that_stay(input, &names.context_ids[position])?;
         for row in &logs.rows {
-            let records = logs.number(row, "records");
-            let known =
-                longest.entry(logs.text(row, "log_id").to_owned()).or_insert((records, position));
-            if records > known.0 {
-                *known = (records, position);
+            let log = logs.text(row, "log_id");
+            let rank = (input.changes.is_none(), logs.number(row, "records"));
+            if stays.as_ref().is_none_or(|stays| stays.contains(log)) {
+                let known = longest.entry(log.to_owned()).or_insert((rank, position));
+                if rank > known.0 {
+                    *known = (rank, position);
+                }
             }
         }
     }
     Ok(longest.into_iter().map(|(log, (_, position))| (log, position)).collect())
 }
 
+/// The logs of a recording with changes in which a context stays that has a name; `None` if all stay.
+fn logs_that_stay(input: &Input<'_>, contexts: &Ids) -> Result<Option<HashSet<String>>> {
+    if input.changes.is_none() {
+        return Ok(None);
+    }
+    let sql = "select context_id, log_id from hitlog_context join context on context.id = context_id
+                where context <> ''";
+    let mut statement = input.database.connection().prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut stays = HashSet::new();
+    while let Some(row) = rows.next()? {
+        if contexts.contains_key(&row.get(0)?) {
+            stays.insert(row.get(1)?);
+        }
+    }
+    Ok(Some(stays))
+}
+
 /// By log, and then in the order in which they were.
 fn write_of_logs(
     output: &Connection,
-    databases: &[Database],
+    inputs: &[Input<'_>],
     names: &Names,
     name: &str,
     winners: &Winners<String>,
 ) -> Result<()> {
     let mut by_log: BTreeMap<String, (Vec<String>, Vec<Vec<Value>>)> = BTreeMap::new();
-    for (position, database) in databases.iter().enumerate() {
-        let table = Table::translated(database, name, names, position)?;
+    for (position, input) in inputs.iter().enumerate() {
+        let table = Table::translated(input, name, names, position)?;
         for row in &table.rows {
             let log = table.text(row, "log_id");
             if winners.get(log) == Some(&position) {
@@ -165,15 +200,15 @@ fn write_of_logs(
 }
 
 /// For each file of the output the recording in which it has the largest modification time and size.
-fn winners_of_files(databases: &[Database], names: &Names) -> Result<Winners<i64>> {
-    let mut latest: HashMap<i64, (FileState, usize)> = HashMap::new();
-    for (position, database) in databases.iter().enumerate() {
-        let table = Table::translated(database, "hitlog_file", names, position)?;
+fn winners_of_files(inputs: &[Input<'_>], names: &Names) -> Result<Winners<i64>> {
+    let mut latest: HashMap<i64, ((bool, FileState), usize)> = HashMap::new();
+    for (position, input) in inputs.iter().enumerate() {
+        let table = Table::translated(input, "hitlog_file", names, position)?;
         for row in &table.rows {
-            let state = table.state(row);
-            let known = latest.entry(table.number(row, "file_id")).or_insert((state, position));
-            if state > known.0 {
-                *known = (state, position);
+            let rank = (input.changes.is_none(), table.state(row));
+            let known = latest.entry(table.number(row, "file_id")).or_insert((rank, position));
+            if rank > known.0 {
+                *known = (rank, position);
             }
         }
     }
@@ -183,14 +218,14 @@ fn winners_of_files(databases: &[Database], names: &Names) -> Result<Winners<i64
 /// One row for each file: that of its winner, or the first one where there is none.
 fn write_of_files(
     output: &Connection,
-    databases: &[Database],
+    inputs: &[Input<'_>],
     names: &Names,
     name: &str,
     winners: &Winners<i64>,
 ) -> Result<()> {
     let mut by_file: BTreeMap<i64, (FileState, Vec<String>, Vec<Value>)> = BTreeMap::new();
-    for (position, database) in databases.iter().enumerate() {
-        let table = Table::translated(database, name, names, position)?;
+    for (position, input) in inputs.iter().enumerate() {
+        let table = Table::translated(input, name, names, position)?;
         for row in &table.rows {
             let (file, state) = (table.number(row, "file_id"), table.state(row));
             let is_latest = by_file.get(&file).is_none_or(|(known, ..)| state > *known);
@@ -213,15 +248,15 @@ struct Source {
 
 /// For each file its source. One of which different versions ran is marked as changed, as the compactor does
 /// it: its lines may be those of either.
-fn write_sources(output: &Connection, databases: &[Database], names: &Names) -> Result<()> {
+fn write_sources(output: &Connection, inputs: &[Input<'_>], names: &Names) -> Result<()> {
     let mut states: HashMap<i64, Vec<FileState>> = HashMap::new();
     let mut sources: BTreeMap<i64, Vec<Source>> = BTreeMap::new();
-    for (position, database) in databases.iter().enumerate() {
-        let files = Table::translated(database, "hitlog_file", names, position)?;
+    for (position, input) in inputs.iter().enumerate() {
+        let files = Table::translated(input, "hitlog_file", names, position)?;
         for row in &files.rows {
             states.entry(files.number(row, "file_id")).or_default().push(files.state(row));
         }
-        let mut table = Table::translated(database, "hitlog_source", names, position)?;
+        let mut table = Table::translated(input, "hitlog_source", names, position)?;
         for row in std::mem::take(&mut table.rows) {
             let text = |column| table.text(&row, column).to_owned();
             let (sha256, state, columns) = (text("sha256"), text("state"), table.columns.clone());
@@ -259,10 +294,10 @@ fn is_one_version(states: &[FileState], sources: &[Source]) -> bool {
 }
 
 /// For each test its worst end.
-fn write_outcomes(output: &Connection, databases: &[Database], names: &Names) -> Result<()> {
+fn write_outcomes(output: &Connection, inputs: &[Input<'_>], names: &Names) -> Result<()> {
     let mut ends: Vec<(String, String)> = Vec::new();
-    for (position, database) in databases.iter().enumerate() {
-        let table = Table::translated(database, "hitlog_test", names, position)?;
+    for (position, input) in inputs.iter().enumerate() {
+        let table = Table::translated(input, "hitlog_test", names, position)?;
         let text = |row, column| table.text(row, column).to_owned();
         ends.extend(table.rows.iter().map(|row| (text(row, "test"), text(row, "outcome"))));
     }
@@ -272,11 +307,22 @@ fn write_outcomes(output: &Connection, databases: &[Database], names: &Names) ->
         .try_for_each(|(test, outcome)| statement.execute([test, outcome]).map(|_| ()))
 }
 
+fn write_present_outcomes(output: &Connection, changes: &Changes) -> Result<()> {
+    let mut statement = output.prepare("insert into hitlog_test values (?,?)")?;
+    let mut outcomes = changes.outcomes.iter();
+    outcomes.try_for_each(|(test, outcome)| statement.execute([test, outcome]).map(|_| ()))
+}
+
+fn write_surroundings(output: &Connection, changes: &Changes) -> Result<()> {
+    let mut statement = output.prepare("insert into hitlog_surroundings values (?)")?;
+    changes.surroundings.iter().try_for_each(|value| statement.execute([value]).map(|_| ()))
+}
+
 /// All rows, of equal ones the first.
-fn write_others(output: &Connection, databases: &[Database], names: &Names, name: &str) -> Result<()> {
+fn write_others(output: &Connection, inputs: &[Input<'_>], names: &Names, name: &str) -> Result<()> {
     let mut seen = HashSet::new();
-    for (position, database) in databases.iter().enumerate() {
-        let mut table = Table::translated(database, name, names, position)?;
+    for (position, input) in inputs.iter().enumerate() {
+        let mut table = Table::translated(input, name, names, position)?;
         table.rows.retain(|row| seen.insert(format!("{row:?}")));
         insert(output, name, &table.columns, &table.rows)?;
     }

@@ -15,6 +15,8 @@
 
   const SIGNALS = { 1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM" };
 
+  const labelOf = (at) => hitlog.index.processes.labels[at];
+
   function endOf(process) {
     const test = hitlog.testOfContext(process.last_context);
     if (process.state === "running") return ["running", "still running"];
@@ -28,7 +30,8 @@
     const children = new Map();
     processes.forEach((process, at) => {
       const parent = process.parent ?? -1;
-      children.set(parent, [...(children.get(parent) || []), at]);
+      if (!children.has(parent)) children.set(parent, []);
+      children.get(parent).push(at);
     });
     const order = [];
     const stack = [-1];
@@ -91,7 +94,7 @@
       const command = process.argv.join(" ") || "process";
       return h("span", { class: "lane", "--depth": Math.min(8, process.depth), title: hitlog.plain(command) },
         h("span", { class: `dot ${kind}`, "aria-hidden": "true" }),
-        h("b", {}, String(process.pid)),
+        h("b", {}, labelOf(at)),
         h("bdi", { class: kind === "cut" ? "bad" : "place" }, hitlog.shown(words)));
     }
 
@@ -230,7 +233,7 @@
 
     function describe({ number, at }) {
       const process = processes[number];
-      if (at < 0) return [`process ${process.pid}`, endOf(process)[1]];
+      if (at < 0) return [`process ${labelOf(number)}`, endOf(process)[1]];
       const [test, phase, , duration] = process.spans.slice(at, at + 4);
       const word = hitlog.PHASES[phase];
       return [hitlog.index.tests.name[test], `${word ? `${word}, ` : ""}${duration < 0 ? "did not end" : hitlog.duration(duration)}`];
@@ -292,18 +295,18 @@
     const [kind, words] = endOf(process);
     const spans = [];
     for (let span = 0; span < process.spans.length; span += 4) if (process.spans[span] >= 0) spans.push(span);
-    const parent = process.parent === null ? String(process.ppid) : h("a", { href: hitlog.to.process(process.parent) }, String(processes[process.parent].pid));
+    const parent = process.parent === null ? String(process.ppid) : h("a", { href: hitlog.to.process(process.parent) }, labelOf(process.parent));
     const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, value)];
     const duration = (span) => process.spans[span + 3];
     const list = hitlog.list([
       { title: "Test", class: "name", value: (span) => hitlog.index.tests.name[process.spans[span]], render: (span) => [hitlog.testLink(process.spans[span]), h("small", {}, hitlog.PHASES[process.spans[span + 1]])] },
       { title: "Began", class: "number", value: (span) => process.spans[span + 2], render: (span) => hitlog.duration(process.spans[span + 2]) },
       { title: "Time", class: "number", down: true, value: duration, render: (span) => duration(span) < 0 ? h("span", { class: "bad" }, "did not end") : hitlog.duration(duration(span)) },
-    ], spans, { label: `Tests in process ${process.pid}`, class: "narrow", sort: 1, none: "No test began here.", onopen: (span) => { location.hash = hitlog.to.test(process.spans[span]); } });
-    hitlog.say(`Process ${process.pid}: ${words}`);
+    ], spans, { label: `Tests in process ${labelOf(at)}`, class: "narrow", sort: 1, none: "No test began here.", onopen: (span) => { location.hash = hitlog.to.test(process.spans[span]); } });
+    hitlog.say(`Process ${labelOf(at)}: ${words}`);
     return h("div", { class: "split details" },
       h("div", { class: "side facts" },
-        h("h2", {}, `Process ${process.pid}`),
+        h("h2", {}, `Process ${labelOf(at)}`),
         h("p", { class: kind === "cut" ? "bad" : "" }, h("bdi", {}, hitlog.shown(words))),
         h("dl", {},
           fact("Command", h("code", {}, hitlog.shown(process.argv.join(" ") || "–"))),

@@ -38,7 +38,7 @@
 
   function processNote(row) {
     if (!row.processes.length) return null;
-    const links = row.processes.slice(0, 4).flatMap((process, at) => [at ? ", " : "", h("a", { href: hitlog.to.process(process) }, String(hitlog.index.processes.pids[process]))]);
+    const links = row.processes.slice(0, 4).flatMap((process, at) => [at ? ", " : "", h("a", { href: hitlog.to.process(process) }, hitlog.index.processes.labels[process])]);
     return h("span", { class: "chip" }, row.processes.length === 1 ? "in process " : "in processes ", links, row.processes.length > 4 ? ` and ${row.processes.length - 4} more` : "");
   }
 

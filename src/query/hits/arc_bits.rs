@@ -50,7 +50,7 @@ fn each_bit(mut word: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Calls `visit` with each context of `file` and its lines, by context.
+/// Calls `visit` with each context of `file` and its lines.
 pub(super) fn of_file(
     connection: &Connection,
     file: i64,
@@ -63,14 +63,23 @@ pub(super) fn of_file(
         }
         masks[number / WORD_ARCS].note(number, known);
     })?;
-    let mut by_context: BTreeMap<i64, Lines> = BTreeMap::new();
-    for_each_word(connection, file, |context, block, bits| {
-        if let Some(mask) = masks.get(block) {
-            mask.add(bits, by_context.entry(context).or_default());
+    let mut words: Vec<(i64, usize, u64)> = Vec::new();
+    for_each_word(connection, file, |context, block, bits| words.push((context, block, bits)))?;
+    // Each block comes with its contexts in order: runs, which a stable sort has only to merge.
+    words.sort_by_key(|(context, ..)| *context);
+    let mut others: BTreeMap<i64, Lines> = BTreeMap::new();
+    add_others(connection, OTHERS_OF_FILE, file, &mut others)?;
+    let mut lines = Lines::default();
+    for words in words.chunk_by(|left, right| left.0 == right.0) {
+        let context = words[0].0;
+        lines.clear();
+        for (_, block, bits) in words {
+            masks.get(*block).into_iter().for_each(|mask| mask.add(*bits, &mut lines));
         }
-    })?;
-    add_others(connection, OTHERS_OF_FILE, file, &mut by_context)?;
-    by_context.iter().for_each(|(context, lines)| visit(*context, lines));
+        others.remove(&context).into_iter().for_each(|more| lines.unite(&more));
+        visit(context, &lines);
+    }
+    others.iter().for_each(|(context, lines)| visit(*context, lines));
     Ok(())
 }
 

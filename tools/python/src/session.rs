@@ -294,7 +294,10 @@ impl Session {
             run_directory: run_directory.to_owned(),
             context: Mutex::new(context.to_vec()),
         });
-        session.recorder.switch_context(session.full_context(context));
+        match context {
+            [] => session.recorder.switch_context(session.full_context(context)),
+            _ => session.recorder.inherit_context(session.full_context(context)),
+        }
         GENERATION.store(next_generation(), Ordering::Relaxed);
         HOT_AT.store(1, Ordering::Relaxed);
         BRANCHES.store(configuration.branch, Ordering::Relaxed);

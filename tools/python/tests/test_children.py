@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -251,6 +252,35 @@ def test_a_forked_child_inherits_the_context(recording: Recording) -> None:
     )
     assert 4 in recording.lines("c")
     assert 4 not in recording.lines("")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "if os.fork() == 0: work(True); os._exit(0)",
+        "subprocess.run([sys.executable, 'child.py'], check=True)",
+        "subprocess.run([sys.executable, 'child.py'], check=True, env={})",
+        "assert os.system(f'{sys.executable} child.py') == 0",
+    ],
+)
+def test_who_knows_what_ran_in_a_child_only(recording: Recording, start: str) -> None:
+    (recording.folder / "work.py").write_text(
+        "def work(in_child):\n    if in_child:\n        return 'in the child'\n    return 'here'\n"
+    )
+    (recording.folder / "child.py").write_text("import work\nwork.work(True)\n")
+    recording.program(
+        "import os, subprocess, sys, hitlog\n"
+        "from work import work\n"
+        "with hitlog.context('c'):\n"
+        "    work(False)\n"
+        f"    {start}\n"
+    )
+    output = recording.folder.parent / "hitlog.db"
+    recording.python("-m", "hitlog", "compact", recording.directory, "-o", output)
+    answer = recording.python("-m", "hitlog", "who", "work.py:2-4", "--json", "--db", output)
+    tests = json.loads(answer.stdout)["tests"]
+    found = [(test["test"], test["lines"], test["in_children"]) for test in tests]
+    assert found == [("c", [[2, 4]], [[3, 3]])]
 
 
 def test_a_fork_that_python_knows_nothing_of(recording: Recording) -> None:

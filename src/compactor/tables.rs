@@ -1,0 +1,359 @@
+//! The large tables, each with its indexes, as [`Tree`]s that are filled side by side.
+//!
+//! Rows come by file, then by context, in the order of most of the trees. An index by context is put in its
+//! order at the end.
+
+use super::keys::{Block, Ends, FileArc, Pair};
+use super::pages::{Pages, Tree};
+use super::record::{Column, write_record};
+use rayon::prelude::*;
+use rusqlite::{Connection, Result};
+use std::collections::HashMap;
+use std::io;
+
+/// The tables that are filled here and nowhere else.
+pub(super) const LARGE: [&str; 7] = [
+    "line_bits",
+    "arc",
+    "hitlog_known_arc",
+    "hitlog_arc_bits",
+    "hitlog_other_arc",
+    "hitlog_number",
+    "hitlog_child_lines",
+];
+
+/// Rows up to which an index by context is kept in memory, 24 bytes each. A larger one is left to SQLite.
+const ENTRIES_MAX: usize = 1 << 22;
+
+/// Numbers of the pages at which SQLite looks for tables and indexes, by their names.
+#[derive(Debug)]
+pub(super) struct Roots(HashMap<String, u32>);
+
+impl Roots {
+    pub(super) fn read(connection: &Connection) -> Result<Roots> {
+        let mut statement =
+            connection.prepare("select name, rootpage from sqlite_schema where rootpage > 0")?;
+        let roots = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        roots.collect::<Result<_>>().map(Roots)
+    }
+
+    /// # Panics
+    /// If the schema has no such table or index.
+    fn of(&self, name: &str) -> u32 {
+        self.0[name]
+    }
+
+    pub(super) fn table(&self, name: &str) -> Tree {
+        Tree::table(self.of(name))
+    }
+
+    pub(super) fn index(&self, name: &str) -> Tree {
+        Tree::index(self.of(name))
+    }
+}
+
+/// Neighbouring rows of one file and context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    context: u32,
+    file: u32,
+    /// What is in the index behind context and file: the first of so many numbers in a row.
+    first: u64,
+    count: u32,
+}
+
+/// An index (context, file, number) over rows that come by file.
+struct ByContext {
+    name: &'static str,
+    tree: Tree,
+    entries: Vec<Entry>,
+    /// There were too many.
+    is_left: bool,
+}
+
+impl ByContext {
+    fn new(roots: &Roots, name: &'static str) -> ByContext {
+        ByContext { name, tree: roots.index(name), entries: Vec::new(), is_left: false }
+    }
+
+    #[inline]
+    fn push(&mut self, pair: Pair, number: u64) {
+        let (context, file) = (pair.context(), pair.file());
+        if let Some(last) = self.entries.last_mut()
+            && (last.context, last.file, last.first + u64::from(last.count)) == (context, file, number)
+        {
+            last.count += 1;
+        } else if self.entries.len() < ENTRIES_MAX {
+            self.entries.push(Entry { context, file, first: number, count: 1 });
+        } else {
+            self.is_left = true;
+        }
+    }
+
+    /// The index's name, if SQLite has to make it.
+    fn finish(mut self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
+        if self.is_left {
+            return Ok(Some(self.name));
+        }
+        self.entries.par_sort_unstable();
+        let mut record = Vec::new();
+        for Entry { context, file, first, count } in self.entries {
+            for number in first..first + u64::from(count) {
+                let columns = [context.into(), file.into(), number.into()];
+                write_record(&mut record, &columns);
+                self.tree.push_entry(pages, &record)?;
+            }
+        }
+        self.tree.finish(pages).map(|()| None)
+    }
+}
+
+/// `line_bits`.
+pub(super) struct Lines {
+    rows: Tree,
+    unique: Tree,
+    by_context: ByContext,
+    last_rowid: u64,
+    record: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(roots: &Roots) -> Lines {
+        Lines {
+            rows: roots.table("line_bits"),
+            unique: roots.index("sqlite_autoindex_line_bits_1"),
+            by_context: ByContext::new(roots, "hitlog_line_bits_context"),
+            last_rowid: 0,
+            record: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, pages: &mut Pages, pair: Pair, numbits: &[u8]) -> io::Result<()> {
+        let (file, context) = (pair.file().into(), pair.context().into());
+        write_record(&mut self.record, &[file, context, Column::Blob(numbits)]);
+        self.last_rowid += 1;
+        self.rows.push_row(pages, self.last_rowid, &self.record)?;
+        write_record(&mut self.record, &[file, context, self.last_rowid.into()]);
+        self.unique.push_entry(pages, &self.record)?;
+        self.by_context.push(pair, self.last_rowid);
+        Ok(())
+    }
+
+    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
+        self.rows.finish(pages)?;
+        self.unique.finish(pages)?;
+        self.by_context.finish(pages)
+    }
+}
+
+/// `arc` or `hitlog_other_arc`.
+pub(super) struct Arcs {
+    rows: Tree,
+    unique: Tree,
+    by_context: ByContext,
+    last_rowid: u64,
+    record: Vec<u8>,
+}
+
+impl Arcs {
+    pub(super) fn plain(roots: &Roots) -> Arcs {
+        Arcs::new(roots, "arc", "sqlite_autoindex_arc_1", "hitlog_arc_context")
+    }
+
+    pub(super) fn other(roots: &Roots) -> Arcs {
+        let unique = "sqlite_autoindex_hitlog_other_arc_1";
+        Arcs::new(roots, "hitlog_other_arc", unique, "hitlog_other_arc_context")
+    }
+
+    fn new(roots: &Roots, table: &str, unique: &str, by_context: &'static str) -> Arcs {
+        Arcs {
+            rows: roots.table(table),
+            unique: roots.index(unique),
+            by_context: ByContext::new(roots, by_context),
+            last_rowid: 0,
+            record: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, pages: &mut Pages, pair: Pair, ends: Ends) -> io::Result<()> {
+        let columns = [pair.file().into(), pair.context().into(), ends.from().into(), reached(ends)];
+        write_record(&mut self.record, &columns);
+        self.last_rowid += 1;
+        self.rows.push_row(pages, self.last_rowid, &self.record)?;
+        let [file, context, from, to] = columns;
+        write_record(&mut self.record, &[file, context, from, to, self.last_rowid.into()]);
+        self.unique.push_entry(pages, &self.record)?;
+        self.by_context.push(pair, self.last_rowid);
+        Ok(())
+    }
+
+    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
+        self.rows.finish(pages)?;
+        self.unique.finish(pages)?;
+        self.by_context.finish(pages)
+    }
+}
+
+/// The line reached; NULL where a line stands alone.
+fn reached(ends: Ends) -> Column<'static> {
+    ends.to().map_or(Column::Null, Column::from)
+}
+
+/// `hitlog_known_arc`.
+pub(super) struct KnownArcs {
+    rows: Tree,
+    by_ends: Tree,
+    /// Of the present file, by number.
+    of_file: Vec<FileArc>,
+    record: Vec<u8>,
+}
+
+impl KnownArcs {
+    pub(super) fn new(roots: &Roots) -> KnownArcs {
+        KnownArcs {
+            rows: roots.index("hitlog_known_arc"),
+            by_ends: roots.index("hitlog_known_arc_ends"),
+            of_file: Vec::new(),
+            record: Vec::new(),
+        }
+    }
+
+    /// Adds the next arc of its file; its number is how many there were.
+    pub(super) fn push(&mut self, pages: &mut Pages, arc: FileArc) -> io::Result<()> {
+        let FileArc { file, ends } = arc;
+        let number = self.of_file.len() as u32;
+        let columns = [file.into(), number.into(), ends.from().into(), reached(ends)];
+        write_record(&mut self.record, &columns);
+        self.of_file.push(arc);
+        self.rows.push_entry(pages, &self.record)
+    }
+
+    /// The ends of an arc of the present file.
+    pub(super) fn ends(&self, number: u32) -> Ends {
+        self.of_file[number as usize].ends
+    }
+
+    pub(super) fn end_file(&mut self, pages: &mut Pages) -> io::Result<()> {
+        let mut by_ends: Vec<(FileArc, u32)> = self.of_file.drain(..).zip(0..).collect();
+        by_ends.sort_unstable();
+        for (FileArc { file, ends }, number) in by_ends {
+            let columns = [file.into(), ends.from().into(), reached(ends), number.into()];
+            write_record(&mut self.record, &columns);
+            self.by_ends.push_entry(pages, &self.record)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<()> {
+        self.rows.finish(pages)?;
+        self.by_ends.finish(pages)
+    }
+}
+
+/// `hitlog_arc_bits`.
+pub(super) struct ArcBits {
+    rows: Tree,
+    by_context: ByContext,
+    record: Vec<u8>,
+}
+
+impl ArcBits {
+    pub(super) fn new(roots: &Roots) -> ArcBits {
+        ArcBits {
+            rows: roots.index("hitlog_arc_bits"),
+            by_context: ByContext::new(roots, "hitlog_arc_bits_context"),
+            record: Vec::new(),
+        }
+    }
+
+    /// Adds a row; they come by file, then block, then context.
+    pub(super) fn push(
+        &mut self,
+        pages: &mut Pages,
+        pair: Pair,
+        block: u32,
+        bits: u64,
+    ) -> io::Result<()> {
+        let (file, context) = (pair.file().into(), pair.context().into());
+        let columns = [file, block.into(), context, bits.into()];
+        write_record(&mut self.record, &columns);
+        self.rows.push_entry(pages, &self.record)?;
+        self.by_context.push(pair, block.into());
+        Ok(())
+    }
+
+    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
+        self.rows.finish(pages)?;
+        self.by_context.finish(pages)
+    }
+}
+
+/// `hitlog_child_lines`: ranges, which do not depend on the parts in which their lines come.
+pub(super) struct ChildLines {
+    rows: Tree,
+    /// The range that may go on: first and last line.
+    range: Option<(Pair, u32, u32)>,
+    record: Vec<u8>,
+}
+
+impl ChildLines {
+    pub(super) fn new(roots: &Roots) -> ChildLines {
+        ChildLines { rows: roots.index("hitlog_child_lines"), range: None, record: Vec::new() }
+    }
+
+    /// Adds lines; they come by file, then context.
+    pub(super) fn push(&mut self, pages: &mut Pages, block: &Block) -> io::Result<()> {
+        block.iter().try_for_each(|line| match &mut self.range {
+            Some((pair, _, last)) if *pair == block.pair() && *last + 1 == line => {
+                *last = line;
+                Ok(())
+            }
+            range => {
+                let before = range.replace((block.pair(), line, line));
+                self.write(pages, before)
+            }
+        })
+    }
+
+    fn write(&mut self, pages: &mut Pages, range: Option<(Pair, u32, u32)>) -> io::Result<()> {
+        let Some((pair, first, last)) = range else { return Ok(()) };
+        let columns = [pair.file().into(), pair.context().into(), first.into(), last.into()];
+        write_record(&mut self.record, &columns);
+        self.rows.push_entry(pages, &self.record)
+    }
+
+    pub(super) fn finish(mut self, pages: &mut Pages) -> io::Result<()> {
+        let last = self.range.take();
+        self.write(pages, last)?;
+        self.rows.finish(pages)
+    }
+}
+
+/// Fills `hitlog_number` with `lines`, each of which is a rowid.
+pub(super) fn write_numbers(
+    roots: &Roots,
+    pages: &mut Pages,
+    mut lines: impl Iterator<Item = u32>,
+) -> io::Result<()> {
+    let mut record = Vec::new();
+    write_record(&mut record, &[Column::Null]);
+    let mut tree = roots.table("hitlog_number");
+    lines.try_for_each(|line| tree.push_row(pages, line.into(), &record))?;
+    tree.finish(pages)
+}
+
+/// Fills `hitlog_log_file` with `(file, log id)`, which are sorted, each once.
+pub(super) fn write_log_files<'a>(
+    roots: &Roots,
+    pages: &mut Pages,
+    rows: impl Iterator<Item = (u32, &'a str)>,
+) -> io::Result<()> {
+    let mut record = Vec::new();
+    let mut tree = roots.index("hitlog_log_file");
+    for (file, log_id) in rows {
+        write_record(&mut record, &[file.into(), Column::Text(log_id)]);
+        tree.push_entry(pages, &record)?;
+    }
+    tree.finish(pages)
+}
