@@ -445,7 +445,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Four rows to a page: six levels with a thousand rows, and each way in which pages can end.
         let large = (0..350).map(|rows| (rows, 900)).chain([(5000, 900)]);
-        for (rows, length) in large.chain([(1, 1), (100_000, 1), (20_000, 40)]) {
+        for (rows, length) in large.chain([(1, 6), (100_000, 6), (20_000, 40)]) {
             let (path, roots) = empty(folder.path());
             let mut pages = Pages::open(&path).unwrap();
             fill(&mut pages, &roots, rows, length);
