@@ -17,6 +17,7 @@ mod workloads;
 use hitlog::compactor::{Options, Progress, compact};
 use hitlog::format::{Record, Slot};
 use hitlog::reader::LogReader;
+use rusqlite::Connection;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,9 +166,9 @@ fn scan_time(logs: &[PathBuf]) -> Result<f64> {
 /// The table of all workloads, each reduced to one part in `parts`.
 fn compaction(parts: u32, rounds: u32) -> Result {
     println!(
-        "| workload | records | scan + CRC, M/s | scan + merge, M/s | all, M/s | output | memory | 2 threads |"
+        "| workload | records | scan + CRC, M/s | scan + merge, M/s | all, M/s | output | memory | 2 threads | rows, M/s |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for workload in workloads::ALL {
         let workload = if parts > 1 { workload.reduced(parts) } else { workload };
         let folder = tempfile::tempdir()?;
@@ -180,9 +181,10 @@ fn compaction(parts: u32, rounds: u32) -> Result {
         }
         let one = cost_of(&run, &output, 1, 1 << 30, "compact", rounds)?;
         let two = cost_of(&run, &output, 2, 1 << 30, "compact", rounds)?;
+        let rows = rows_of(&output, workload.arcs)?;
         let rate = |seconds: f64| workload.records() as f64 / 1e6 / seconds.max(1.0 / TICKS);
         println!(
-            "| {} | {} | {:.0} | {:.1} | {:.1} | {:.1} MB | {:.0} MB | {:.2} x |",
+            "| {} | {} | {:.0} | {:.1} | {:.1} | {:.1} MB | {:.0} MB | {:.2} x | {:.1} |",
             workload.name,
             workload.records(),
             rate(scan),
@@ -191,9 +193,18 @@ fn compaction(parts: u32, rounds: u32) -> Result {
             one.output_bytes as f64 / 1e6,
             one.memory as f64 / 1e6,
             one.elapsed / two.elapsed,
+            rows as f64 / 1e6 / (one.all - one.merged).max(1.0 / TICKS),
         );
     }
     Ok(())
+}
+
+/// How many rows there are that a file and a context have; each of them is in an index or two, as well.
+fn rows_of(output: &Path, has_arcs: bool) -> Result<u64> {
+    let table = if has_arcs { "hitlog_arc_bits" } else { "line_bits" };
+    let sql = format!("select count(*) from {table}");
+    let rows: i64 = Connection::open(output)?.query_row(&sql, [], |row| row.get(0))?;
+    Ok(rows.unsigned_abs())
 }
 
 /// One step of a series: how large it is, and the run.

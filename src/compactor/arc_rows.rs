@@ -45,14 +45,14 @@ pub(super) struct ArcRows {
 /// What arcs are written as.
 enum Rows {
     Plain(Arcs),
-    Compact(Compact),
+    Compact(Box<Compact>),
 }
 
 impl ArcRows {
     pub(super) fn new(roots: &Roots, form: Form) -> ArcRows {
         ArcRows {
             rows: match form {
-                Form::CompactArcs => Rows::Compact(Compact::new(roots)),
+                Form::CompactArcs => Rows::Compact(Box::new(Compact::new(roots))),
                 Form::PlainArcs | Form::Lines => Rows::Plain(Arcs::plain(roots)),
             },
             numbers: Numbers::default(),

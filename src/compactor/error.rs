@@ -105,7 +105,7 @@ pub enum Error {
     Inconsistent {
         /// The output.
         path: PathBuf,
-        /// What SQLite's check found first.
+        /// What the check found first.
         finding: String,
     },
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! discover -> scan (parallel) -> merge -> rows, logs -> publish
-//! which       hits of chunks,   one set   sorted, one    wholly or
-//! logs        names, spans      of ids    transaction    not at all
+//! which       hits of chunks,   one set   sorted, as     wholly or
+//! logs        names, spans      of ids    pages          not at all
 //! ```
 //!
 //! * [`compact`] does it, as [`Options`] say, telling its [`Progress`], and returns a [`Report`].

@@ -443,9 +443,9 @@ mod tests {
     #[test]
     fn trees_of_any_size_are_whole() {
         let folder = tempfile::tempdir().unwrap();
-        // Four rows to a page: six levels with a thousand rows, and each way in which pages can end.
-        let large = (0..350).map(|rows| (rows, 900)).chain([(5000, 900)]);
-        for (rows, length) in large.chain([(1, 1), (100_000, 1), (20_000, 40)]) {
+        // Four rows to a page: several levels, and each way in which their pages can end.
+        let large = (0..130).map(|rows| (rows, 900)).chain([(5000, 900)]);
+        for (rows, length) in large.chain([(1, 6), (100_000, 6)]) {
             let (path, roots) = empty(folder.path());
             let mut pages = Pages::open(&path).unwrap();
             fill(&mut pages, &roots, rows, length);

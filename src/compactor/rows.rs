@@ -57,7 +57,7 @@ pub(super) struct HitRows<'output> {
 enum Rows {
     Lines(Lines),
     /// Lines, too.
-    Arcs(ArcRows),
+    Arcs(Box<ArcRows>),
 }
 
 impl<'output> HitRows<'output> {
@@ -74,7 +74,7 @@ impl<'output> HitRows<'output> {
             pages,
             rows: match form {
                 Form::Lines => Rows::Lines(Lines::new(roots)),
-                Form::PlainArcs | Form::CompactArcs => Rows::Arcs(ArcRows::new(roots, form)),
+                Form::PlainArcs | Form::CompactArcs => Rows::Arcs(Box::new(ArcRows::new(roots, form))),
             },
             children: ChildLines::new(roots),
             file: 0,
