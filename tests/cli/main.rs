@@ -147,11 +147,12 @@ fn a_signal_sent_to_run_reaches_the_command_once() {
     let signals = [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2];
     for signal in signals {
         let folder = Folder::new();
-        // The trap answers and goes on; a line, or the end of its input, ends the script with the count.
+        // The trap answers and goes on; a line, or the end of its input, ends the script with the count,
+        // after a while in which a second signal would come.
         let number = signal.as_raw();
         let script = format!(
             "n=0; trap 'n=$((n+1)); echo got' {number}; echo ready; \
-             until read x || [ $? -le 128 ]; do :; done; exit $n"
+             until read x || [ $? -le 128 ]; do :; done; sleep 0.2; exit $n"
         );
         let mut running = Running::start(&mut folder.command(["run", "--", "bash", "-c", &script]));
         running.signal(signal);
