@@ -44,7 +44,7 @@ pub(super) struct ArcRows {
 
 /// What arcs are written as.
 enum Rows {
-    Plain(Arcs),
+    Plain(Box<Arcs>),
     Compact(Box<Compact>),
 }
 
@@ -53,7 +53,7 @@ impl ArcRows {
         ArcRows {
             rows: match form {
                 Form::CompactArcs => Rows::Compact(Box::new(Compact::new(roots))),
-                Form::PlainArcs | Form::Lines => Rows::Plain(Arcs::plain(roots)),
+                Form::PlainArcs | Form::Lines => Rows::Plain(Box::new(Arcs::plain(roots))),
             },
             numbers: Numbers::default(),
             pair: None,

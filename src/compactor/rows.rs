@@ -55,7 +55,7 @@ pub(super) struct HitRows<'output> {
 
 /// What hits are written as.
 enum Rows {
-    Lines(Lines),
+    Lines(Box<Lines>),
     /// Lines, too.
     Arcs(Box<ArcRows>),
 }
@@ -73,7 +73,7 @@ impl<'output> HitRows<'output> {
             roots,
             pages,
             rows: match form {
-                Form::Lines => Rows::Lines(Lines::new(roots)),
+                Form::Lines => Rows::Lines(Box::new(Lines::new(roots))),
                 Form::PlainArcs | Form::CompactArcs => Rows::Arcs(Box::new(ArcRows::new(roots, form))),
             },
             children: ChildLines::new(roots),
