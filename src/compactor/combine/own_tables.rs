@@ -173,7 +173,30 @@ fn logs_that_stay(input: &Input<'_>, contexts: &Ids) -> Result<Option<HashSet<St
             stays.insert(row.get(1)?);
         }
     }
+    add_ancestors(input.database.connection(), &mut stays)?;
     Ok(Some(stays))
+}
+
+/// Adds the logs of the processes from which those of `stays` were forked: what these had loaded, the others
+/// have, too.
+fn add_ancestors(connection: &Connection, stays: &mut HashSet<String>) -> Result<()> {
+    let sql = "select log_id, parent_log_id from hitlog_log where parent_log_id is not null
+                union all select log_id, first_log_id from hitlog_log where first_log_id <> log_id";
+    let mut statement = connection.prepare(sql)?;
+    let mut before: HashMap<String, Vec<String>> = HashMap::new();
+    for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let (log, origin): (String, String) = row?;
+        before.entry(log).or_default().push(origin);
+    }
+    let mut next: Vec<String> = stays.iter().cloned().collect();
+    while let Some(log) = next.pop() {
+        for origin in before.get(&log).into_iter().flatten() {
+            if stays.insert(origin.clone()) {
+                next.push(origin.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// By log, and then in the order in which they were.

@@ -622,16 +622,14 @@ def test_module_that_appears(project: Project) -> None:
     assert project.affected() == set()
 
 
-def test_module_that_the_parent_of_forked_tests_imported(project: Project) -> None:
-    """The children run no line of it, and have what it made."""
-    write(
-        project,
-        {
-            "made.py": "VALUE = 1\n",
-            "test_made.py": "import made\n\ndef test_made():\n    assert made.VALUE\n",
-        },
-    )
+@pytest.mark.parametrize("again", [["--hitlog-isolate"], []])
+def test_module_that_the_parent_of_forked_tests_imported(project: Project, again: list[str]) -> None:
+    """The children run no line of it, and have what it made; also when others have run since."""
+    write(project, {"made.py": "VALUE = 1\n"})
+    write(project, {"test_made.py": "import made\n\ndef test_made():\n    assert made.VALUE\n"})
     project.record("--hitlog-isolate")
+    project.edit("shop.py", "return n - 1", "return n - 2 + 1")
+    assert project.ran(*again) == {"test_discount"}
     project.edit("made.py", "= 1", "= 2")
     assert "test_made" in project.affected()
 
