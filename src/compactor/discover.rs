@@ -174,8 +174,17 @@ fn read_run(folder: &Path, found: &mut Inputs) {
     }
 }
 
-/// What processes of the run in `folder` could not record, as sentences.
-pub(crate) fn told_in(folder: &Path) -> impl Iterator<Item = String> {
+/// What processes of the run in `folder` could not record, as sentences; none where nothing was noted, or
+/// where there is no such folder.
+///
+/// ```
+/// let run = tempfile::tempdir()?;
+/// std::fs::write(run.path().join("notes-4711.txt"), "no log could be made\n")?;
+/// let told: Vec<String> = hitlog::compactor::told_in(run.path()).collect();
+/// assert_eq!(told, ["no log could be made"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn told_in(folder: &Path) -> impl Iterator<Item = String> {
     let mut found = Inputs::default();
     read_run(folder, &mut found);
     found.told.into_keys()

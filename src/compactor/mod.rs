@@ -41,7 +41,7 @@ pub(crate) mod wording;
 pub use combine::{
     Changes, CombineOptions, Combined, PathMap, Recording, combine, configured_paths, update,
 };
-pub(crate) use discover::told_in;
+pub use discover::told_in;
 pub use error::Error;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
