@@ -30,6 +30,12 @@ fn varied_logs(run: &Path, has_arcs: bool) -> Vec<PathBuf> {
                 log.arc(&context, &file, -(mixed as i32), mixed as i32);
             }
         }
+        if pid.is_multiple_of(3) {
+            // Lines that only children ran, more than fit a page.
+            (0..600).for_each(|n| {
+                _ = log.line(&format!("t{}", n % 20), &format!("/f{}.py", n % 11), 5001 + 2 * n)
+            });
+        }
         let (file, context) = (log.file("/f1.py"), log.context("t1"));
         let name = log.name(NameSpace::Sample, "rss") as u16;
         log.push(Record::FileFacts { file, size: u64::from(pid), mtime_ns: 5 });
@@ -59,6 +65,11 @@ fn the_same_logs_give_the_same_bytes() {
             (fs::read(&output).unwrap(), report.lines, report.arcs)
         };
         let expected = bytes(&paths, 1, 1 << 30);
+        let of_children = rusqlite::Connection::open(&output).unwrap();
+        let of_children: u32 = of_children
+            .query_row("select count(*) from hitlog_child_lines", [], |row| row.get(0))
+            .unwrap();
+        assert!(of_children >= 600, "{of_children}");
         let mut random = Random(random::seed());
         for round in 0..figure("HITLOG_PERMUTATIONS", 20) as usize {
             random.shuffle(&mut paths);

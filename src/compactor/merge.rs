@@ -188,8 +188,11 @@ fn inherited(logs: &[Log], contexts: &[IdMap]) -> Vec<Arc<[u32]>> {
         let is_first = log.header.is_some() && log.segment() == 0 && !inherited.is_empty();
         is_first.then(|| (log.log_id, Arc::from_iter(inherited)))
     };
-    let by_process: HashMap<LogId, Arc<[u32]>> =
-        logs.iter().zip(contexts).filter_map(of_first).collect();
+    let mut by_process: HashMap<LogId, Arc<[u32]>> = HashMap::new();
+    for (log_id, inherited) in logs.iter().zip(contexts).filter_map(of_first) {
+        // Of copies, that with the most records comes first.
+        by_process.entry(log_id).or_insert(inherited);
+    }
     let of_log = |log: &Log| by_process.get(&log.first_log_id()).cloned().unwrap_or_default();
     logs.iter().map(of_log).collect()
 }

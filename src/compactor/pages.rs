@@ -22,8 +22,8 @@ use std::mem;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// Bytes of a page: what SQLite chooses by itself.
-const PAGE_BYTES: usize = 4096;
+/// Bytes of a page.
+pub(super) const PAGE_BYTES: usize = 4096;
 
 /// The page that holds the byte at 1 GiB, by which SQLite locks the file: it never holds anything.
 const LOCK_PAGE: u32 = (1 << 30) / PAGE_BYTES as u32 + 1;
@@ -33,6 +33,14 @@ const WRITTEN_AT_ONCE: usize = 64;
 
 /// Where the file's header tells how many pages there are.
 const PAGE_COUNT_AT: u64 = 28;
+
+/// Where it tells the bytes of a page, how many of these are reserved, and whether pages are listed for vacuuming.
+const PAGE_BYTES_AT: usize = 16;
+const RESERVED_AT: usize = 20;
+const LARGEST_ROOT_AT: usize = 52;
+
+/// Largest entry of an index that stands in its page wholly.
+const ENTRY_BYTES_MAX: usize = (PAGE_BYTES - 12) * 64 / 255 - 23;
 
 /// Largest payload of a row that stands in its leaf wholly, and how much of a larger one must at least.
 const LOCAL_BYTES_MAX: usize = PAGE_BYTES - 35;
@@ -54,9 +62,17 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Opens the file `path`, which SQLite has closed.
+    /// Opens the file `path`, which SQLite has closed. Fails if it has pages of another kind.
     pub(super) fn open(path: &Path) -> io::Result<Pages> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut header = [0; 100];
+        file.read_exact_at(&mut header, 0)?;
+        let page_bytes = u16::from_be_bytes([header[PAGE_BYTES_AT], header[PAGE_BYTES_AT + 1]]);
+        let is_listed = header[LARGEST_ROOT_AT..LARGEST_ROOT_AT + 4] != [0; 4];
+        if usize::from(page_bytes) != PAGE_BYTES || header[RESERVED_AT] != 0 || is_listed {
+            let reason = "this SQLite makes pages of another kind than those that are to be added";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
         let count = file.metadata()?.len() / PAGE_BYTES as u64;
         let count = u32::try_from(count).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let waiting = Vec::with_capacity(WRITTEN_AT_ONCE * PAGE_BYTES);
@@ -307,6 +323,9 @@ impl Tree {
 
     /// Adds an entry to an index, behind all others. It is short: of numbers, or a name of fixed length.
     pub(super) fn push_entry(&mut self, pages: &mut Pages, record: &[u8]) -> io::Result<()> {
+        if record.len() > ENTRY_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry is too long for a page"));
+        }
         self.cell.clear();
         push_varint(&mut self.cell, record.len() as u64);
         self.cell.extend_from_slice(record);

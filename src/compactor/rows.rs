@@ -102,6 +102,7 @@ impl<'output> HitRows<'output> {
     fn write_rows(&mut self, hits: &United) -> io::Result<()> {
         let mut lines = hits.lines.chunk_by(|left, right| left.pair() == right.pair()).peekable();
         let mut arcs = hits.arcs.chunk_by(|left, right| left.pair() == right.pair()).peekable();
+        let mut children = hits.in_children.iter().peekable();
         let mut known: &[FileArc] = &[];
         let mut file_of_known = 0;
         loop {
@@ -114,6 +115,7 @@ impl<'output> HitRows<'output> {
             }
             let lines = lines.next_if(|list| list[0].pair() == pair).unwrap_or_default();
             let arcs = arcs.next_if(|list| list[0].pair() == pair).unwrap_or_default();
+            let mut is_written = true;
             match &mut self.rows {
                 Rows::Arcs(rows) => {
                     let lines_of_file = &mut self.lines_of_file;
@@ -127,11 +129,18 @@ impl<'output> HitRows<'output> {
                         rows.push(&mut self.pages, pair, &numbits)?;
                     } else {
                         self.distinct.left_out += count;
+                        is_written = false;
                     }
                 }
             }
+            // What ran in children is among the hits, too.
+            while let Some(block) = children.next_if(|block| block.pair() == pair) {
+                if is_written {
+                    self.children.push(block);
+                }
+            }
         }
-        hits.in_children.iter().try_for_each(|block| self.children.push(&mut self.pages, block))
+        Ok(())
     }
 
     /// Goes on to `file`, or goes on with it in the next part, which has a dictionary of its own.
@@ -150,6 +159,7 @@ impl<'output> HitRows<'output> {
         if let Rows::Arcs(rows) = &mut self.rows {
             rows.end_file(&mut self.pages, &mut self.lines_of_file)?;
         }
+        self.children.end_file(&mut self.pages)?;
         self.distinct.lines += self.lines_of_file.len();
         self.numbers.merge(&self.lines_of_file);
         self.lines_of_file.clear();

@@ -289,43 +289,40 @@ impl ArcBits {
     }
 }
 
-/// `hitlog_child_lines`: ranges, which do not depend on the parts in which their lines come.
+/// `hitlog_child_lines`: ranges of lines. Those of a file wait for its end, so that neither they nor the pages
+/// that they fill depend on the parts in which their lines come.
 pub(super) struct ChildLines {
     rows: Tree,
-    /// The range that may go on: first and last line.
-    range: Option<(Pair, u32, u32)>,
+    /// First and last line.
+    waiting: Vec<(Pair, u32, u32)>,
     record: Vec<u8>,
 }
 
 impl ChildLines {
     pub(super) fn new(roots: &Roots) -> ChildLines {
-        ChildLines { rows: roots.index("hitlog_child_lines"), range: None, record: Vec::new() }
+        ChildLines { rows: roots.index("hitlog_child_lines"), waiting: Vec::new(), record: Vec::new() }
     }
 
     /// Adds lines; they come by file, then context.
-    pub(super) fn push(&mut self, pages: &mut Pages, block: &Block) -> io::Result<()> {
-        block.iter().try_for_each(|line| match &mut self.range {
-            Some((pair, _, last)) if *pair == block.pair() && *last + 1 == line => {
-                *last = line;
-                Ok(())
+    pub(super) fn push(&mut self, block: &Block) {
+        for line in block.iter() {
+            match self.waiting.last_mut() {
+                Some((pair, _, last)) if *pair == block.pair() && *last + 1 == line => *last = line,
+                _ => self.waiting.push((block.pair(), line, line)),
             }
-            range => {
-                let before = range.replace((block.pair(), line, line));
-                self.write(pages, before)
-            }
-        })
+        }
     }
 
-    fn write(&mut self, pages: &mut Pages, range: Option<(Pair, u32, u32)>) -> io::Result<()> {
-        let Some((pair, first, last)) = range else { return Ok(()) };
-        let columns = [pair.file().into(), pair.context().into(), first.into(), last.into()];
-        write_record(&mut self.record, &columns);
-        self.rows.push_entry(pages, &self.record)
+    pub(super) fn end_file(&mut self, pages: &mut Pages) -> io::Result<()> {
+        for (pair, first, last) in self.waiting.drain(..) {
+            let columns = [pair.file().into(), pair.context().into(), first.into(), last.into()];
+            write_record(&mut self.record, &columns);
+            self.rows.push_entry(pages, &self.record)?;
+        }
+        Ok(())
     }
 
-    pub(super) fn finish(mut self, pages: &mut Pages) -> io::Result<()> {
-        let last = self.range.take();
-        self.write(pages, last)?;
+    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<()> {
         self.rows.finish(pages)
     }
 }

@@ -215,9 +215,11 @@ fn a_log_of_somebody_else_is_named() {
     }
     let of_all = fs::Permissions::from_mode(0o644);
     fs::set_permissions(case.run().join(ProcessLog::new(1).file_name()), of_all).unwrap();
-    // Where nobody else can reach the program under test, it is copied to where they can.
+    // Where nobody else can reach the program under test, it is copied to where they can. Not by us: a child
+    // that another test forks meanwhile would hold it open for writing, and what is written cannot be run.
     let program = case.path().join("hitlog");
-    fs::copy(env!("CARGO_BIN_EXE_hitlog"), &program).unwrap();
+    let mut copy = std::process::Command::new("cp");
+    assert!(copy.arg(env!("CARGO_BIN_EXE_hitlog")).arg(&program).status().unwrap().success());
     let mut command = std::process::Command::new(program);
     command.args(["compact", "--json"]).arg(case.run()).arg("-o").arg(&output);
     std::os::unix::process::CommandExt::uid(&mut command, id);
