@@ -7,19 +7,26 @@ process, which ends without cleaning up what it took over from this one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
 import sys
 import tempfile
+import time
 import traceback
+import warnings
 
 import pytest
-from _pytest.runner import runtestprotocol
+from _pytest.runner import pytest_sessionfinish, runtestprotocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, NoReturn
+    from typing import IO, Any, NoReturn
+
+
+# How often an interrupted child is looked for before it is interrupted, every tenth of a second.
+_PATIENCE = 10
 
 
 class Isolated:
@@ -45,33 +52,72 @@ def explain_impossible(config: pytest.Config) -> str | None:
 
 
 def _reports(item: pytest.Item) -> list[pytest.TestReport]:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _make_base_of_tmp_path(item.config)
+    _flush()
     # Not a pipe: what the test starts and leaves running would hold it open.
     with tempfile.TemporaryFile() as file:
-        child = os.fork()
+        with warnings.catch_warnings():
+            # That other threads are not in the child is what is wanted.
+            warnings.simplefilter("ignore")
+            child = os.fork()
         if child == 0:
             _run_and_exit(item, file)
-        try:
-            _, status = os.waitpid(child, 0)
-        except KeyboardInterrupt:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise
+        status = _wait(child)
         file.seek(0)
         text = file.read()
-    if status != 0 or not text:
+    if status or not text:
         return [_failure(item, f"the process of this test {_end(status)}")]
-    data = pickle.loads(text)
+    try:
+        data = pickle.loads(text)
+    except Exception:
+        return [_failure(item, traceback.format_exc())]
+    if isinstance(data, BaseException):
+        # KeyboardInterrupt, or pytest.exit(): the run ends.
+        raise data
     if isinstance(data, str):
         return [_failure(item, data)]
     hook = item.config.hook
     return [hook.pytest_report_from_serializable(config=item.config, data=report) for report in data]
 
 
+def _make_base_of_tmp_path(config: pytest.Config) -> None:
+    """Let all tests share one, as always: each child would remove what those before it made."""
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory.getbasetemp()
+
+
+def _wait(child: int) -> int | None:
+    """Wait for the child; its status, None if nobody knows. Whatever ends the wait ends the child."""
+    try:
+        try:
+            return os.waitpid(child, 0)[1]
+        except KeyboardInterrupt:
+            _interrupt(child)
+            raise
+    except ChildProcessError:
+        # The program ignores SIGCHLD, so that the system keeps no status.
+        return None
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        raise
+
+
+def _interrupt(child: int) -> None:
+    """Let the child end its fixtures. From a terminal it got the signal, too."""
+    for _ in range(_PATIENCE):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGINT)
+    os.waitpid(child, 0)
+
+
 def _run_and_exit(item: pytest.Item, file: IO[bytes]) -> NoReturn:
     """Run the test in the child. Nothing that pytest does at its end may happen here, too."""
-    status = 1
+    status, process = 1, os.getpid()
     try:
         try:
             hook = item.config.hook
@@ -81,18 +127,33 @@ def _run_and_exit(item: pytest.Item, file: IO[bytes]) -> NoReturn:
                 for report in reports
             ]
             text = pickle.dumps(data)
+        except (KeyboardInterrupt, pytest.exit.Exception) as end:
+            text = pickle.dumps(end)
+            # The fixtures are left for the end of the session.
+            with contextlib.suppress(BaseException):
+                pytest_sessionfinish(item.session)
         except BaseException:
             text = pickle.dumps(traceback.format_exc())
-        file.write(text)
-        file.flush()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        status = 0
+        # A child of the test that came back to here has nothing to tell.
+        if os.getpid() == process:
+            file.write(text)
+            file.flush()
+            status = 0
+        _flush()
     finally:
         os._exit(status)
 
 
-def _end(status: int) -> str:
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A test may have closed or replaced it.
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _end(status: int | None) -> str:
+    if status is None:
+        return "ended, and nobody knows how"
     if not os.WIFSIGNALED(status):
         return f"ended with status {os.WEXITSTATUS(status)}"
     names = {known.value: known.name for known in signal.Signals}
