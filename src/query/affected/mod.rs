@@ -3,7 +3,7 @@
 //! ```text
 //! recording (what ran, sources as they were) -+
 //! tree (the files as they are)               -+-> lines (changed bodies) -> select -> Answer
-//! surroundings (configuration, packages)     -+                callers (kept results)
+//! surroundings (configuration, packages)     -+                words (modules that are named)
 //! ```
 //!
 //! It must never miss a test whose outcome could change; it may name too many. docs/affected.md says in
@@ -13,7 +13,6 @@
 //! * [`renewal`] says what becomes of a recording when some of its tests have run again.
 //! * [`Surroundings`]: what a test runner has to write down beside what ran.
 
-mod callers;
 mod error;
 mod lines;
 mod python;
@@ -22,6 +21,7 @@ mod renewal;
 mod select;
 mod surroundings;
 mod tree;
+mod words;
 
 pub use error::Error;
 pub use renewal::{Renewal, renewal};
@@ -147,7 +147,7 @@ pub fn affected(options: &Options) -> Result<Answer, Error> {
     for (place, fate) in &changed {
         selection.add_changed(&recording.files[*place], fate)?;
     }
-    let mut notes = selection.add_surroundings(options.python.as_deref());
+    let mut notes = selection.add_surroundings(options.python.as_deref())?;
     notes.extend(selection.add_unknown_conftests());
     notes.extend(selection.add_unknown_modules()?);
     changed.sort_by_key(|(place, _)| recording.files[*place].path.clone());

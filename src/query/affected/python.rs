@@ -10,7 +10,6 @@
 //!     return CACHE         1
 //! class Store:             0  the body of a class runs with what is around it
 //!     size = 1             0
-//! one = lambda: load()     2  <lambda>: such a line runs with what is around it, and when it is called
 //! ```
 //!
 //! Logical lines and their indentation are enough for that, in every version of Python. What cannot be made
@@ -24,18 +23,6 @@ use std::collections::BTreeSet;
 /// The block of what runs when the module is imported.
 pub(super) const MODULE: usize = 0;
 
-/// The name of functions that have none, as Python says it.
-pub(super) const LAMBDA: &str = "<lambda>";
-
-/// First words of statements that give no function another name.
-const STATEMENTS: [&str; 18] = [
-    "import", "from", "class", "def", "if", "elif", "else", "for", "while", "try", "except", "finally",
-    "with", "assert", "raise", "del", "pass", "global",
-];
-
-/// The list of what a module exports: all of its functions, and none by another name.
-const EXPORTS: &str = "__all__";
-
 /// How deep functions and classes may stand in each other.
 const DEPTH_MAX: usize = 100;
 
@@ -44,42 +31,10 @@ const DEPTH_MAX: usize = 100;
 pub(super) struct Block {
     /// Name of the function; empty for the module.
     pub(super) name: String,
-    /// Name of the class in whose body the function stands.
-    pub(super) class: Option<String>,
-    /// Name of the outermost function around this one, if this one belongs to no class: it can only be reached
-    /// by what that function makes of it.
-    pub(super) enclosing: Option<String>,
     /// The block in which the function is made. The module is its own parent.
     pub(super) parent: usize,
     /// Number of the line with the function's `def`; 0 for the module.
     pub(super) header: u32,
-    /// All identifiers in the body, the header and the decorators, also those in strings.
-    pub(super) words: BTreeSet<String>,
-    /// The identifiers in the decorators.
-    pub(super) decorators: BTreeSet<String>,
-    /// Whether the body is on the line of its header, or is that of a lambda: the same line runs when the
-    /// function is made and when it is called.
-    pub(super) is_inline: bool,
-}
-
-/// A statement that assigns or calls, as in `HANDLERS = {"load": load}`, `get = cached(load)`, `add(load)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Table {
-    /// The identifiers in it, in their order.
-    pub(super) words: Vec<String>,
-    /// How many of them are in what is assigned to; 0 if nothing is.
-    pub(super) target_count: usize,
-}
-
-impl Table {
-    /// The names under which the functions that it mentions may be reached. What is called may keep them under
-    /// any of its arguments.
-    pub(super) fn names(&self) -> &[String] {
-        match self.target_count {
-            0 => &self.words,
-            count => &self.words[..count],
-        }
-    }
 }
 
 /// One line of source that is code.
@@ -99,10 +54,8 @@ pub(super) struct Shape {
     pub(super) blocks: Vec<Block>,
     /// In their order. Blank lines and comments are left out.
     pub(super) lines: Vec<CodeLine>,
-    /// For each class, the identifiers in its header: its name and its bases.
-    pub(super) classes: Vec<(String, BTreeSet<String>)>,
-    /// The statements of the module, and of classes in it, that may give functions another name.
-    pub(super) tables: Vec<Table>,
+    /// All identifiers, also those in short strings.
+    pub(super) words: BTreeSet<String>,
     /// The encoding that the source names (PEP 263), if it does.
     pub(super) encoding: Option<Vec<u8>>,
 }
@@ -144,7 +97,6 @@ fn encoding(source: &[u8]) -> Option<Vec<u8>> {
 struct Open {
     indent: usize,
     block: usize,
-    class: Option<String>,
     /// Whether nothing of the function's body was seen yet.
     is_fresh: bool,
 }
@@ -153,62 +105,29 @@ struct Open {
 struct Builder {
     shape: Shape,
     open: Vec<Open>,
-    decorators: BTreeSet<String>,
 }
 
 impl Builder {
     fn new() -> Builder {
-        Builder { shape: Shape::of_nothing(), open: Vec::new(), decorators: BTreeSet::new() }
+        Builder { shape: Shape::of_nothing(), open: Vec::new() }
     }
 
     fn add(&mut self, line: LogicalLine) -> Option<()> {
         while self.open.last().is_some_and(|open| line.indent <= open.indent) {
             self.open.pop();
         }
-        let around = self.block_of(&line);
-        let block = self.inline_block(&line, around).unwrap_or(around);
-        self.shape.blocks[block].words.extend(line.words.iter().cloned());
+        let block = self.block_of(&line);
+        self.shape.words.extend(line.words.iter().cloned());
         let lines = line.texts.iter().map(|(number, text)| CodeLine {
             number: *number,
             block,
             text: text.clone(),
         });
         self.shape.lines.extend(lines);
-        if line.is_decorator {
-            self.decorators.extend(line.words);
-        } else {
-            let decorators = std::mem::take(&mut self.decorators);
-            self.open_what_follows(line, around, decorators);
+        if !line.is_decorator {
+            self.open_what_follows(&line, block);
         }
         (self.open.len() <= DEPTH_MAX).then_some(())
-    }
-
-    /// A block of its own for a line that holds a whole body: of a function, or, where no function is around
-    /// it, of a lambda.
-    fn inline_block(&mut self, line: &LogicalLine, around: usize) -> Option<usize> {
-        let mut words = line.words.iter().map(String::as_str).skip_while(|word| *word == "async");
-        let name = match (words.next(), words.next()) {
-            (Some("def"), Some(name)) if !line.is_suite_below => name,
-            _ if around == MODULE && line.words.iter().any(|word| word == "lambda") => LAMBDA,
-            _ => return None,
-        };
-        let decorators = if line.is_decorator { BTreeSet::new() } else { self.decorators.clone() };
-        let block = Block {
-            is_inline: true,
-            ..self.block(name.to_owned(), line.texts[0].0, around, decorators)
-        };
-        self.shape.blocks.push(block);
-        Some(self.shape.blocks.len() - 1)
-    }
-
-    /// A function `name`, to be made in the block `parent`.
-    fn block(&self, name: String, header: u32, parent: usize, decorators: BTreeSet<String>) -> Block {
-        let class = self.open.last().and_then(|open| open.class.clone());
-        let around = &self.shape.blocks[parent];
-        let enclosing = (parent != MODULE && class.is_none())
-            .then(|| around.enclosing.clone().unwrap_or_else(|| around.name.clone()));
-        let words = decorators.clone();
-        Block { name, class, enclosing, parent, header, words, decorators, is_inline: false }
     }
 
     /// The block that `line` runs in. A docstring runs with the header of its function.
@@ -218,24 +137,18 @@ impl Builder {
         if is_docstring { self.shape.blocks[open.block].parent } else { open.block }
     }
 
-    fn open_what_follows(&mut self, line: LogicalLine, block: usize, decorators: BTreeSet<String>) {
-        let LogicalLine { indent, words, texts, is_suite_below, target_count, .. } = line;
+    fn open_what_follows(&mut self, line: &LogicalLine, block: usize) {
+        let LogicalLine { indent, words, texts, is_suite_below, .. } = line;
+        let indent = *indent;
         let mut first = words.iter().map(String::as_str).skip_while(|word| *word == "async");
         match (first.next(), first.next()) {
-            (Some("class"), Some(name)) => {
-                let class = Some(name.to_owned());
-                self.shape.classes.push((name.to_owned(), words.iter().skip(1).cloned().collect()));
-                self.open.push(Open { indent, block, class, is_fresh: false });
-            }
-            (Some("def"), Some(name)) if is_suite_below => {
-                let mut made = self.block(name.to_owned(), texts[0].0, block, decorators);
-                made.words.extend(words.iter().cloned());
-                self.shape.blocks.push(made);
+            (Some("class"), Some(_)) => self.open.push(Open { indent, block, is_fresh: false }),
+            // A body on the header's own line stays with the header.
+            (Some("def"), Some(name)) if *is_suite_below => {
+                let (name, header) = (name.to_owned(), texts[0].0);
+                self.shape.blocks.push(Block { name, parent: block, header });
                 let block = self.shape.blocks.len() - 1;
-                self.open.push(Open { indent, block, class: None, is_fresh: true });
-            }
-            (Some(first), _) if block == MODULE && !STATEMENTS.contains(&first) && first != EXPORTS => {
-                self.shape.tables.push(Table { words, target_count });
+                self.open.push(Open { indent, block, is_fresh: true });
             }
             _ => {}
         }
@@ -287,7 +200,7 @@ class Store:
 last = 1
 "#;
         let inner = ["load", "load.line", "-", "-", "load"];
-        let outer = ["", "", "get", "", "put", ""];
+        let outer = ["", "", "", "", "put", ""];
         assert_blocks(source, &[&["", "", "", ""], &inner[..], &outer[..]].concat());
     }
 
@@ -335,54 +248,10 @@ class A(Base):
   def f(self, store):
     return getattr(self, 'name') + f'{value}'
 ";
-        let shape = Shape::of(source.as_bytes()).unwrap();
-        let block = &shape.blocks[1];
-        assert_eq!((block.name.as_str(), block.class.as_deref()), ("f", Some("A")));
-        for word in ["store", "getattr", "name", "value", "cached"] {
-            assert!(block.words.contains(word), "{word}: {:?}", block.words);
+        let words = Shape::of(source.as_bytes()).unwrap().words;
+        for word in ["store", "getattr", "name", "value", "cached", "db", "A", "Base"] {
+            assert!(words.contains(word), "{word}: {words:?}");
         }
-        assert_eq!(block.decorators.iter().collect::<Vec<_>>(), ["cached"]);
-        assert!(shape.blocks[MODULE].words.contains("db"));
-        assert_eq!(shape.classes, [("A".into(), ["A", "Base"].map(String::from).into())]);
-    }
-
-    #[test]
-    fn a_function_on_one_line_is_a_block_and_goes_by_the_name_of_what_is_around_it() {
-        let source = "\
-def outer():
-  def inner(): return 1
-  return inner
-one = keep(lambda: outer())
-";
-        assert_blocks(source, &["", "outer.inner", "outer", "<lambda>"]);
-        let shape = Shape::of(source.as_bytes()).unwrap();
-        let [_, outer, inner, lambda] = &shape.blocks[..] else { panic!("{:?}", shape.blocks) };
-        assert_eq!((&outer.enclosing, outer.is_inline), (&None, false));
-        assert_eq!((inner.enclosing.as_deref(), inner.is_inline), (Some("outer"), true));
-        assert!(lambda.is_inline && lambda.words.contains("one"));
-    }
-
-    #[test]
-    fn statements_that_give_functions_other_names_are_known() {
-        let source = "\
-import a
-__all__ = ['load']
-HANDLERS: dict = {'load': load}
-if x == load: pass
-class A:
-    get = cached(load)
-register('text', load)
-";
-        let shape = Shape::of(source.as_bytes()).unwrap();
-        let names: Vec<_> = shape.tables.iter().map(Table::names).collect();
-        assert_eq!(names, [&["HANDLERS"][..], &["get"], &["register", "text", "load"]]);
-    }
-
-    #[test]
-    fn the_beginning_of_a_computed_name_is_a_word() {
-        let source = "def f(kind):\n    return getattr(x, f'visit_{kind}'), f'{kind}_end', 'load_%s'\n";
-        let words = &Shape::of(source.as_bytes()).unwrap().blocks[1].words;
-        assert!(words.contains("visit_") && words.contains("load_"), "{words:?}");
     }
 
     #[test]

@@ -65,8 +65,9 @@ pub(super) struct Recording {
     /// The logs of which contexts are gone, since they ran again.
     thinned: HashSet<String>,
     logs_of_file: HashMap<i64, BTreeSet<String>>,
-    /// The logs of the processes that each log's process started.
+    /// The logs of the processes that each log's process started, and of those that started it.
     children: HashMap<String, Vec<String>>,
+    parents: HashMap<String, Vec<String>>,
     /// What the tests of each run depend on beside what ran.
     pub(super) surroundings: Vec<Surroundings>,
 }
@@ -83,6 +84,7 @@ impl Recording {
             thinned: HashSet::new(),
             logs_of_file: HashMap::new(),
             children: HashMap::new(),
+            parents: HashMap::new(),
             surroundings: Vec::new(),
         };
         if !recording.asking(|connection| has(connection, "hitlog_source"))? {
@@ -130,7 +132,8 @@ impl Recording {
             pair,
         )? {
             let (child, parent): (String, String) = (child, parent);
-            self.children.entry(parent).or_default().push(child);
+            self.children.entry(parent.clone()).or_default().push(child.clone());
+            self.parents.entry(child).or_default().push(parent);
         }
         let texts: Vec<String> =
             self.rows("select value from hitlog_surroundings", |row| row.get(0))?;
@@ -243,50 +246,63 @@ impl Recording {
         self.logs_of_file.contains_key(&file.id)
     }
 
-    /// The tests of all processes in which something of `file` ran, and of all that were forked from these.
+    /// The tests of all processes in which something of `file` ran, and of all that were forked from these. A
+    /// process without tests serves those of the one that started it.
     pub(super) fn tests_beside(&self, file: &RecordedFile) -> BTreeSet<usize> {
-        let logs = self.logs_of_file.get(&file.id).into_iter().flatten();
-        let spans = self.with_descendants(logs).into_iter().filter_map(|log| self.spans.get(log));
-        spans.flat_map(|contexts| self.tests_of(contexts)).collect()
-    }
-
-    /// The tests that were begun, in any process that ran `file`, after one of `contexts` was; and those of
-    /// processes that were forked from one in which one of `contexts` was begun.
-    pub(super) fn tests_after(&self, file: &RecordedFile, contexts: &BTreeSet<i64>) -> BTreeSet<usize> {
-        let logs = self.logs_of_file.get(&file.id).into_iter().flatten();
-        let mut after = BTreeSet::new();
-        let mut parents = Vec::new();
-        for log in logs {
-            let Some(order) = self.spans.get(log) else { continue };
-            let is_thinned = self.thinned.contains(log);
-            let order = order.iter().skip_while(|id| !is_thinned && !contexts.contains(id));
-            let before = after.len();
-            after.extend(self.tests_of(order));
-            if after.len() > before || is_thinned {
-                parents.push(log);
+        let mut tests = BTreeSet::new();
+        let mut next: Vec<&String> = self.logs_of_file.get(&file.id).into_iter().flatten().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(log) = next.pop() {
+            if !seen.insert(log) {
+                continue;
+            }
+            let spans =
+                with_all([log], &self.children).into_iter().filter_map(|log| self.spans.get(log));
+            let own: BTreeSet<usize> = spans.flat_map(|contexts| self.tests_of(contexts)).collect();
+            match self.parents.get(log) {
+                Some(parents) if own.is_empty() => next.extend(parents),
+                None if own.is_empty() => return (0..self.tests.len()).collect(),
+                _ => tests.extend(own),
             }
         }
-        for log in self.with_descendants(parents) {
+        tests
+    }
+
+    /// The tests that were begun after one of `contexts`, in which a function of `file` ran, in any process: this
+    /// one, or a child that served it, may have kept what it left. And those of all processes forked from these.
+    pub(super) fn tests_after(&self, file: &RecordedFile, contexts: &BTreeSet<i64>) -> BTreeSet<usize> {
+        let logs_of_file = self.logs_of_file.get(&file.id);
+        let may_have_run = |log| logs_of_file.is_some_and(|logs| logs.contains(log));
+        let mut after = BTreeSet::new();
+        let mut children: Vec<&String> = Vec::new();
+        for (log, order) in &self.spans {
+            let is_open = self.thinned.contains(log) && may_have_run(log);
+            let mut order = order.iter().skip_while(|id| !is_open && !contexts.contains(id)).peekable();
+            if order.peek().is_some() {
+                children.extend(self.children.get(log).into_iter().flatten());
+            }
+            after.extend(self.tests_of(order));
+        }
+        for log in with_all(children, &self.children) {
             after.extend(self.tests_of(self.spans.get(log).into_iter().flatten()));
         }
         after
     }
+}
 
-    /// `logs`, and those of all processes that theirs started. What a parent knew when it forked its child
-    /// knows, too; when that was is not looked at.
-    fn with_descendants<'a>(
-        &'a self,
-        logs: impl IntoIterator<Item = &'a String>,
-    ) -> BTreeSet<&'a String> {
-        let mut found = BTreeSet::new();
-        let mut next: Vec<&String> = logs.into_iter().collect();
-        while let Some(log) = next.pop() {
-            if found.insert(log) {
-                next.extend(self.children.get(log).into_iter().flatten());
-            }
+/// `logs`, and all that are reached from them. When a child was forked is not looked at.
+fn with_all<'a>(
+    logs: impl IntoIterator<Item = &'a String>,
+    reached: &'a HashMap<String, Vec<String>>,
+) -> BTreeSet<&'a String> {
+    let mut found = BTreeSet::new();
+    let mut next: Vec<&String> = logs.into_iter().collect();
+    while let Some(log) = next.pop() {
+        if found.insert(log) {
+            next.extend(reached.get(log).into_iter().flatten());
         }
-        found
     }
+    found
 }
 
 /// The two columns of a row.

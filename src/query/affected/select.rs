@@ -1,10 +1,10 @@
 //! From what changed to the tests that must run, with the reason for each.
 
-use super::callers::Callers;
 use super::python::{MODULE, Shape};
 use super::recording::{RecordedFile, Recording, Runners};
-use super::surroundings::Surroundings;
+use super::surroundings::{PACKAGE, Surroundings};
 use super::tree::Fate;
+use super::words::Words;
 use super::{Error, TEST_FILE};
 use crate::query::paths::{from_here, normalized};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +14,13 @@ use std::path::{Path, PathBuf};
 /// The file whose fixtures and hooks serve all tests below its folder.
 const CONFTEST: &str = "conftest.py";
 
-/// The module that a folder is.
-const PACKAGE: &str = "__init__";
-
 /// Tests that must run, and why.
 pub(super) struct Selection<'a> {
     recording: &'a Recording,
     /// For each test, the file that it is in, if its name tells.
     test_files: Vec<Option<PathBuf>>,
     reasons: BTreeMap<usize, String>,
-    callers: Option<Callers>,
+    words: Option<Words>,
 }
 
 impl<'a> Selection<'a> {
@@ -31,7 +28,7 @@ impl<'a> Selection<'a> {
     pub(super) fn new(recording: &'a Recording, root: PathBuf) -> Selection<'a> {
         let file_of = |name: &str| name.split_once("::").map(|(file, _)| normalized(&root.join(file)));
         let test_files = recording.tests.iter().map(|test| file_of(&test.name)).collect();
-        Selection { recording, test_files, reasons: BTreeMap::new(), callers: None }
+        Selection { recording, test_files, reasons: BTreeMap::new(), words: None }
     }
 
     pub(super) fn into_reasons(self) -> BTreeMap<usize, String> {
@@ -104,16 +101,16 @@ impl<'a> Selection<'a> {
         let block = &shape.blocks[block];
         let place = format!("{} in {}", block.name, from_here(&file.path));
         self.add(recording.tests_of(&runners.contexts), &format!("ran {place}"));
-        let behind = self.callers()?.tests_behind(recording, file, block, runners);
+        let behind = recording.tests_after(file, &runners.contexts);
         self.add(behind, &format!("may use what {place} left"));
         Ok(())
     }
 
-    fn callers(&mut self) -> Result<&Callers, Error> {
-        if self.callers.is_none() {
-            self.callers = Some(Callers::read(self.recording, self.unmeasured())?);
+    fn words(&mut self) -> Result<&Words, Error> {
+        if self.words.is_none() {
+            self.words = Some(Words::read(self.recording, self.unmeasured())?);
         }
-        Ok(self.callers.get_or_insert_with(Callers::default))
+        Ok(self.words.get_or_insert_with(Words::default))
     }
 
     /// Adds the tests that depend on what `file` does when it is imported.
@@ -144,7 +141,7 @@ impl<'a> Selection<'a> {
         if is_conftest {
             let below = self.tests_below(&file.path);
             self.add(below, why);
-        } else if !own.is_empty() && !self.callers()?.is_named_outside(&file.path) {
+        } else if !own.is_empty() && !self.words()?.is_named_outside(&file.path) {
             self.add(own, why);
         } else {
             self.add(recording.tests_beside(file), why);
@@ -177,7 +174,10 @@ impl<'a> Selection<'a> {
 
     /// Adds the tests that depend on what changed around them. Returns what that is, unless the recording
     /// tells of it itself.
-    pub(super) fn add_surroundings(&mut self, python: Option<&str>) -> Vec<(PathBuf, &'static str)> {
+    pub(super) fn add_surroundings(
+        &mut self,
+        python: Option<&str>,
+    ) -> Result<Vec<(PathBuf, &'static str)>, Error> {
         let all = 0..self.recording.tests.len();
         let mut changed = Vec::new();
         for surroundings in &self.recording.surroundings {
@@ -188,46 +188,49 @@ impl<'a> Selection<'a> {
             }
             for path in difference.files {
                 if !self.is_remembered(&path) {
-                    self.add_unmeasured(&path);
+                    self.add_unmeasured(&path)?;
                     changed.push((path, "changed"));
                 }
             }
         }
-        changed
+        Ok(changed)
     }
 
     /// Adds the tests that depend on the file `path`, of which it is only known that it changed.
-    fn add_unmeasured(&mut self, path: &Path) {
+    fn add_unmeasured(&mut self, path: &Path) -> Result<(), Error> {
         let why = format!("{} changed", from_here(path));
         let own = self.tests_in(path);
         if path.file_name() == Some(OsStr::new(CONFTEST)) {
             let below = self.tests_below(path);
             self.add(below, &why);
-        } else if own.is_empty() {
+        } else if own.is_empty() || self.words()?.is_named_outside(path) {
             self.add(0..self.recording.tests.len(), &why);
         } else {
             self.add(own, &why);
         }
+        Ok(())
     }
 
-    /// The Python files of the project that were loaded and of which no line was recorded, each with the tests
-    /// in it.
-    fn unmeasured(&self) -> Vec<(PathBuf, BTreeSet<usize>)> {
+    /// The Python files of the project that were loaded and of which no line was recorded.
+    fn unmeasured(&self) -> BTreeSet<&'a PathBuf> {
         let all = self.recording.surroundings.iter().flat_map(Surroundings::paths);
-        let unmeasured = all.filter(|path| is_python(path) && !self.is_remembered(path));
-        let unmeasured: BTreeSet<&PathBuf> = unmeasured.collect();
-        let with_tests = |path: &PathBuf| (path.clone(), self.tests_in(path).into_iter().collect());
-        unmeasured.into_iter().map(with_tests).collect()
+        all.filter(|path| is_python(path) && !self.is_remembered(path)).collect()
     }
 
     /// Adds the tests of which the files name a module that was added: it may take the place of another one, or
     /// of none. Returns these modules.
     pub(super) fn add_unknown_modules(&mut self) -> Result<Vec<(PathBuf, &'static str)>, Error> {
-        let added = self.recording.surroundings.iter().flat_map(Surroundings::added_modules);
-        let added: BTreeSet<PathBuf> = added.filter(|path| !self.is_known(path)).collect();
+        let recording = self.recording;
         let mut found = Vec::new();
-        for path in added {
-            let tests = self.tests_naming_module(&path)?;
+        for (path, names) in recording.surroundings.iter().flat_map(Surroundings::added_modules) {
+            if self.is_known(&path) {
+                continue;
+            }
+            let mut tests = self.tests_naming(&names)?;
+            if path.file_stem() == Some(OsStr::new(PACKAGE)) {
+                // It makes other modules of the tests below it.
+                tests.extend(self.tests_below(&path));
+            }
             if !tests.is_empty() {
                 self.add(tests, &format!("{} was added", from_here(&path)));
                 found.push((path, "was added"));
@@ -236,17 +239,13 @@ impl<'a> Selection<'a> {
         Ok(found)
     }
 
-    /// The tests that depend on files which name the module in the file `path`. A package also makes other
-    /// modules of the tests below it.
-    fn tests_naming_module(&mut self, path: &Path) -> Result<BTreeSet<usize>, Error> {
-        let is_package = path.file_stem() == Some(OsStr::new(PACKAGE));
-        let name = if is_package { path.parent().and_then(Path::file_name) } else { path.file_stem() };
-        let name = name.and_then(OsStr::to_str).unwrap_or_default();
+    /// The tests that depend on files in which one of `names` stands.
+    fn tests_naming(&mut self, names: &BTreeSet<String>) -> Result<BTreeSet<usize>, Error> {
+        let words = self.words()?;
+        let files: BTreeSet<PathBuf> =
+            names.iter().flat_map(|name| words.files_naming(name)).cloned().collect();
         let mut tests = BTreeSet::new();
-        if is_package {
-            tests.extend(self.tests_below(path));
-        }
-        for file in self.callers()?.files_naming(name).to_vec() {
+        for file in files {
             let own = self.tests_in(&file);
             match self.recording.files.iter().find(|known| known.path == file) {
                 Some(file) => tests.extend(self.recording.tests_beside(file)),

@@ -17,6 +17,9 @@ const PACKAGE_ENDINGS: [&str; 4] = ["dist-info", "egg-info", "egg-link", "pth"];
 /// Folders with other people's modules, or with none.
 const FOREIGN_FOLDERS: [&str; 4] = ["__pycache__", "node_modules", "site-packages", "dist-packages"];
 
+/// The module that a folder is.
+pub(super) const PACKAGE: &str = "__init__";
+
 /// Marks the root folder of an environment.
 const ENVIRONMENT: &str = "pyvenv.cfg";
 
@@ -94,11 +97,21 @@ impl Surroundings {
         self.files.keys()
     }
 
-    /// The modules below the root that were not there.
-    pub(super) fn added_modules(&self) -> Vec<PathBuf> {
+    /// The modules below the root that were not there, each with the names by which it can be imported: its own,
+    /// and those of the folders that hold no other module, which were no packages before.
+    pub(super) fn added_modules(&self) -> Vec<(PathBuf, BTreeSet<String>)> {
         let Some(known) = &self.modules else { return Vec::new() };
         let present = modules(&self.request.root);
-        present.difference(known).map(|path| self.request.root.join(path)).collect()
+        let added = present.difference(known).map(|path| {
+            let folders = path.ancestors().skip(1);
+            let is_package = path.file_stem().is_some_and(|stem| stem == PACKAGE);
+            let is_unknown = |folder: &&Path| !known.iter().any(|module| module.starts_with(folder));
+            let own = if is_package { path.parent() } else { Some(path.as_path()) };
+            let names = own.into_iter().chain(folders.take_while(is_unknown));
+            let names = names.filter_map(|name| Some(name.file_stem()?.to_str()?.to_owned()));
+            (self.request.root.join(path), names.collect())
+        });
+        added.collect()
     }
 
     /// Takes over what an earlier look saw of files that this one did not look at, unless they are gone.

@@ -113,6 +113,8 @@ class Project:
     """A project with a recording."""
 
     folder: Path
+    # How its tests are recorded.
+    way: tuple[str, ...] = ("--hitlog-isolate",)
 
     def edit(self, name: str, before: str, after: str) -> None:
         path = self.folder / name
@@ -136,7 +138,7 @@ class Project:
         return self.run("pytest", "-p", "no:cacheprovider", "-v", *arguments, status=status)
 
     def record(self, *arguments: str, status: int = 0) -> None:
-        self.pytest("--hitlog", *arguments, status=status)
+        self.pytest("--hitlog", *self.way, *arguments, status=status)
 
     def answer(self, *arguments: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("hitlog", "affected", "--json", *arguments))
@@ -148,7 +150,7 @@ class Project:
 
     def ran(self, *arguments: str, status: int = 0) -> set[str]:
         """Run the affected tests and return which did, by their short names."""
-        output = self.pytest("--hitlog-affected", *arguments, status=status)
+        output = self.pytest("--hitlog-affected", *self.way, *arguments, status=status)
         # With workers, a result stands in front of the test.
         words = [line.split() for line in output.splitlines() if " PASSED" in line or " FAILED" in line]
         names = [next(word for word in line if "::" in word) for line in words]
@@ -223,6 +225,19 @@ def test_import_time(recorded: Project) -> None:
 def test_results_kept_by_another_test(recorded: Project, change: str) -> None:
     recorded.edit("store.py", change, f"pass; {change}")
     assert recorded.affected() == {"test_first", "test_second"}
+
+
+def test_tests_in_one_process_depend_on_those_before(project: Project) -> None:
+    """Any of these may have kept what the next ones use, in whatever way."""
+    project.way = ()
+    project.record()
+    project.edit("store.py", "return 3", "return 2 + 1")
+    assert project.affected() == {"test_first", "test_second", "test_third", "test_fixture"}
+    project.edit("store.py", "return 2 + 1", "return 3")
+    project.edit("store.py", "return 7", "return 3 + 4")
+    assert project.affected() == {"test_first", "test_second", "test_third", "test_fixture"}
+    assert project.ran() == {"test_first", "test_second", "test_third", "test_fixture"}
+    assert project.affected() == set()
 
 
 def test_result_kept_by_functools(recorded: Project) -> None:
@@ -547,14 +562,18 @@ def test_second0():
 """
 
 
+@pytest.mark.parametrize("way", [(), ("--hitlog-isolate",)])
 @pytest.mark.parametrize("is_measured", [True, False])
-def test_ways_in_which_results_are_kept(project: Project, is_measured: bool) -> None:
+def test_ways_in_which_results_are_kept(
+    project: Project, is_measured: bool, way: tuple[str, ...]
+) -> None:
     """Also where the tests themselves are not measured, so that nothing is known of what they ran."""
+    project.way = way
     ways = dict(zip("abcdefg", KEPT))
     sources = []
-    for letter, way in ways.items():
-        name = "comp0_ute" if way == "computed name" else "compute0"
-        texts = {"base0.py": f"def {name}():\n    return 7\n", "keep0.py": KEPT[way]}
+    for letter, kind in ways.items():
+        name = "comp0_ute" if kind == "computed name" else "compute0"
+        texts = {"base0.py": f"def {name}():\n    return 7\n", "keep0.py": KEPT[kind]}
         texts["test_keep0.py"] = KEPT_TESTS
         # No two ways have a name in common.
         write(
@@ -563,9 +582,9 @@ def test_ways_in_which_results_are_kept(project: Project, is_measured: bool) -> 
         )
         sources += [f"--hitlog-source=base{letter}", f"--hitlog-source=keep{letter}"]
     project.record(*([] if is_measured else sources))
-    for letter, way in ways.items():
+    for letter, kind in ways.items():
         project.edit(f"base{letter}.py", "return 7", "return 3 + 4")
-        assert {f"test_first{letter}", f"test_second{letter}"} <= project.affected(), way
+        assert {f"test_first{letter}", f"test_second{letter}"} <= project.affected(), kind
         project.edit(f"base{letter}.py", "return 3 + 4", "return 7")
 
 
@@ -615,6 +634,9 @@ def test_module_that_appears(project: Project) -> None:
     project.record()
     write(project, {"unrelated/more.py": ""})
     assert project.affected() == set()
+    write(project, {"fast_shop/part.py": ""})
+    assert project.affected() >= SHOP_TESTS
+    (project.folder / "fast_shop/part.py").unlink()
     write(project, {"fast_shop/__init__.py": ""})
     assert project.affected() >= SHOP_TESTS
     assert "fast_shop/__init__.py (was added)" in project.run("hitlog", "affected")
@@ -622,40 +644,81 @@ def test_module_that_appears(project: Project) -> None:
     assert project.affected() == set()
 
 
-@pytest.mark.parametrize("again", [["--hitlog-isolate"], []])
-def test_module_that_the_parent_of_forked_tests_imported(project: Project, again: list[str]) -> None:
+@pytest.mark.parametrize("again", [("--hitlog-isolate",), ()])
+def test_module_that_the_parent_of_forked_tests_imported(
+    project: Project, again: tuple[str, ...]
+) -> None:
     """The children run no line of it, and have what it made; also when others have run since."""
     write(project, {"made.py": "VALUE = 1\n"})
     write(project, {"test_made.py": "import made\n\ndef test_made():\n    assert made.VALUE\n"})
-    project.record("--hitlog-isolate")
+    project.record()
+    project.way = again
     project.edit("shop.py", "return n - 1", "return n - 2 + 1")
-    assert project.ran(*again) == {"test_discount"}
+    assert project.ran() == {"test_discount"}
     project.edit("made.py", "= 1", "= 2")
     assert "test_made" in project.affected()
 
 
-def test_isolated_tests_depend_on_what_they_ran(project: Project) -> None:
-    """Where names alone say nothing: `get` is a method of both, and each test names it."""
-    write(
-        project,
-        {
-            "one.py": "class One:\n    def get(self):\n        return 1\n",
-            "two.py": "class Two:\n    def get(self):\n        return 2\n",
-            "test_get.py": "import one, two\n\ndef test_one():\n    assert one.One().get() == 1\n\n"
-            "def test_two():\n    assert two.Two().get() == 2\n",
-        },
+SERVER = """
+import sys
+
+def answer():
+    return "7"
+
+for line in sys.stdin:
+    print(answer(), flush=True)
+"""
+ASKING = """
+import subprocess, sys, pytest
+
+def start():
+    return subprocess.Popen(
+        [sys.executable, "server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    project.record()
-    project.edit("one.py", "return 1", "return 2 - 1")
-    assert project.affected() == {"test_one", "test_two"}
-    project.record("--hitlog-isolate")
-    project.edit("one.py", "return 2 - 1", "return 1")
-    assert project.affected() == {"test_one"}
-    assert project.ran("--hitlog-isolate") == {"test_one"}
-    project.edit("two.py", "return 2", "return 1 + 1")
-    assert project.affected() == {"test_two"}
-    project.edit("store.py", "return 3", "return 1 + 2")
-    assert project.affected() == {"test_two", "test_first", "test_third"}
+
+def ask(process):
+    process.stdin.write("x\\n")
+    process.stdin.flush()
+    return process.stdout.readline()
+"""
+SERVER_TESTS = """
+def test_one(server):
+    assert server() == "7\\n"
+
+def test_two(server):
+    assert server() == "7\\n"
+"""
+
+
+@pytest.mark.parametrize("way", [(), ("--hitlog-isolate",)])
+@pytest.mark.parametrize("is_started_by_a_test", [True, False])
+def test_server_that_answers_several_tests(
+    project: Project, way: tuple[str, ...], is_started_by_a_test: bool
+) -> None:
+    project.way = way
+    if is_started_by_a_test:
+        fixture = "@pytest.fixture(scope='session')\ndef server():\n    process = start()\n"
+        fixture += "    yield lambda: ask(process)\n    process.kill()\n"
+    else:
+        fixture = (
+            "PROCESS = start()\n\n@pytest.fixture\ndef server():\n    return lambda: ask(PROCESS)\n"
+        )
+        fixture += "\ndef pytest_unconfigure():\n    PROCESS.kill()\n"
+    write(project, {"deep/conftest.py": ASKING + fixture, "server.py": SERVER})
+    write(project, {"deep/test_server.py": SERVER_TESTS})
+    project.record("deep")
+    assert project.affected() == set()
+    project.edit("server.py", '"7"', '"8"')
+    assert project.affected() >= {"test_one", "test_two"}
+
+
+def test_helper_in_a_file_of_tests(project: Project) -> None:
+    write(project, {"test_base.py": "def helper():\n    return 1\n\ndef test_base():\n    pass\n"})
+    tests = "from test_base import helper\n\ndef test_user():\n    assert helper() == 1\n"
+    write(project, {"test_user.py": tests})
+    project.record("--hitlog-source=shop")
+    project.edit("test_base.py", "return 1", "return 2")
+    assert project.affected() >= {"test_base", "test_user"}
 
 
 def test_answer_for_another_folder(recorded: Project) -> None:

@@ -25,8 +25,6 @@ pub(super) struct LogicalLine {
     pub(super) is_string: bool,
     /// Whether it ends with a colon.
     pub(super) is_suite_below: bool,
-    /// How many of the words are in what is assigned to, without annotations; 0 if nothing is.
-    pub(super) target_count: usize,
 }
 
 /// The logical lines of `source`; `None` if a bracket or a string does not end.
@@ -88,7 +86,6 @@ impl Scanner<'_> {
         line.is_decorator = self.peek(0) == b'@';
         let mut brackets = Vec::new();
         let mut is_begun = false;
-        let mut annotation = None;
         loop {
             match self.peek(0) {
                 _ if self.at >= self.source.len() && !brackets.is_empty() => return None,
@@ -112,9 +109,6 @@ impl Scanner<'_> {
                 }
                 b' ' | b'\t' | b'\x0c' => self.at += 1,
                 byte => {
-                    if brackets.is_empty() {
-                        self.note_assignment(byte, &mut line, &mut annotation);
-                    }
                     let number = self.line;
                     let is_string = self.token(&mut brackets)?;
                     line.is_string |= is_string && !is_begun;
@@ -127,18 +121,6 @@ impl Scanner<'_> {
         }
         line.words = std::mem::take(&mut self.words);
         Some((!line.texts.is_empty()).then_some(line))
-    }
-
-    /// Where an assignment stands outside of brackets, what is before it are the words assigned to; of them
-    /// those behind a colon are an annotation.
-    fn note_assignment(&self, byte: u8, line: &mut LogicalLine, annotation: &mut Option<usize>) {
-        let is_comparison = self.peek(1) == b'='
-            || self.source[..self.at].last().is_some_and(|byte| b"=!<>".contains(byte));
-        match byte {
-            b':' => *annotation = annotation.or(Some(self.words.len())),
-            b'=' if !is_comparison => line.target_count = annotation.unwrap_or(self.words.len()),
-            _ => {}
-        }
     }
 
     /// What there is of code on the present physical line, up to here, is a text of `line`.
@@ -236,10 +218,7 @@ impl Scanner<'_> {
                 _ if self.at >= self.source.len() => return None,
                 b'\n' | b'\r' if length == 1 => return None,
                 b'\\' => self.escape(prefix),
-                b'{' if is_formatted(prefix) => {
-                    self.word_before(start);
-                    self.replacement(end, prefix, depth)?;
-                }
+                b'{' if is_formatted(prefix) => self.replacement(end, prefix, depth)?,
                 _ => self.step(),
             }
         }
@@ -326,16 +305,6 @@ impl Scanner<'_> {
                 b'\\' => self.escape(prefix),
                 _ => self.step(),
             }
-        }
-    }
-
-    /// Takes over how a name begins of which the rest is computed, as in `f"visit_{kind}"`.
-    fn word_before(&mut self, start: usize) {
-        let text = &self.source[start..self.at];
-        let length = text.iter().rev().take_while(|byte| is_word(**byte)).count();
-        let word = &text[text.len() - length..];
-        if word.ends_with(b"_") {
-            self.words.push(String::from_utf8_lossy(word).into_owned());
         }
     }
 
