@@ -10,8 +10,8 @@
 //!
 //! SQLite makes the schema and everything small, and closes the file. Each [`Tree`] then fills one table or
 //! index that is still empty, from its leaves up; all of them share [`Pages`], which stand behind those of
-//! SQLite. What a row costs is little more than its copying: SQLite itself takes ten times as long, for it
-//! finds the place of each row.
+//! SQLite. What a row costs is little more than its copying, while SQLite finds the place of each row
+//! (`docs/speed.md` has the figures).
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html>.
 

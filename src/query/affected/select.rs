@@ -79,7 +79,7 @@ impl<'a> Selection<'a> {
                     )?;
                 }
                 for block in &comparison.changed {
-                    self.add_users(file, &shape, *block, &runners[*block])?;
+                    self.add_users(file, &shape, *block, &runners[*block]);
                 }
                 Ok(())
             }
@@ -87,15 +87,9 @@ impl<'a> Selection<'a> {
     }
 
     /// Adds the tests that ran a function of `file`, or may use what it left behind.
-    fn add_users(
-        &mut self,
-        file: &RecordedFile,
-        shape: &Shape,
-        block: usize,
-        runners: &Runners,
-    ) -> Result<(), Error> {
+    fn add_users(&mut self, file: &RecordedFile, shape: &Shape, block: usize, runners: &Runners) {
         if block == MODULE || runners.contexts.is_empty() {
-            return Ok(());
+            return;
         }
         let recording = self.recording;
         let block = &shape.blocks[block];
@@ -103,7 +97,6 @@ impl<'a> Selection<'a> {
         self.add(recording.tests_of(&runners.contexts), &format!("ran {place}"));
         let behind = recording.tests_after(file, &runners.contexts);
         self.add(behind, &format!("may use what {place} left"));
-        Ok(())
     }
 
     fn words(&mut self) -> Result<&Words, Error> {
