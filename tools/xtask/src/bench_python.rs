@@ -15,7 +15,7 @@ use crate::shell::{Failure, Result, announce, capture, say, script};
 use crate::suite::{JINJA2, PACKAGING, Suite};
 use crate::venv::Venv;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const SHORT_ROUNDS: usize = 1;
 
 /// What records.
