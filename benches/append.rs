@@ -1,8 +1,11 @@
 //! What recording costs: `cargo bench --bench append`. Times are per call; compare rows of one run only.
+//!
+//! `append instructions new|seen CALLS` only makes so many calls: the difference between two counts of
+//! instructions is that of their calls (`cargo xtask bench append`, where valgrind is installed).
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use hitlog::Recorder;
 use hitlog::format::{Words, seal};
 use hitlog::storage::{Storage, memory::Memory};
@@ -111,4 +114,22 @@ fn session(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, append, hot, session);
-criterion_main!(benches);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["instructions", what, calls] => call(what, calls.parse().expect("a number")),
+        _ => {
+            benches();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}
+
+/// Records so many lines, all of them new or one that was seen before.
+fn call(what: &str, calls: u32) {
+    let recorder = in_memory();
+    let file = recorder.file("a.py");
+    let line = |number| if what == "seen" { 7 } else { number };
+    (1..=calls).for_each(|number| recorder.line(file, black_box(line(number))));
+}

@@ -200,6 +200,18 @@ impl Collector<'_> {
         }
     }
 
+    /// Takes hits of a file in a context.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        pair: Pair,
+        lines: impl Iterator<Item = u32>,
+        arcs: impl Iterator<Item = (i32, i32)>,
+    ) {
+        lines.for_each(|line| self.line(pair, line));
+        arcs.for_each(|(from, to)| self.arc(pair, from, to));
+    }
+
     #[inline]
     pub(super) fn line(&mut self, pair: Pair, line: u32) {
         if !self.dropped && !self.lines.insert(pair, line, self.budget) {

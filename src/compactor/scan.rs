@@ -7,8 +7,8 @@ use super::discover::LogPath;
 use super::hits::{Budget, Collector, Hits};
 use super::keys::{Ends, Pair, Place};
 use super::names::IdMap;
-use crate::format::{HEADER_SIZE, Header, LogId, RECORD_SIZE, Record, Slot};
-use crate::reader::{Contents, Digest, Error, LogReader, SlotCounts, State};
+use crate::format::{self, HEADER_SIZE, Header, LogId, RECORD_SIZE, Slot};
+use crate::reader::{Contents, Digest, Error, LogReader, SlotCounts, State, Visitor};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -91,21 +91,44 @@ pub(super) fn scan_all(
     paths.par_iter().map(|path| scan(path, budget, progress)).collect()
 }
 
+/// Takes everything of a chunk.
+struct All<'budget> {
+    digest: Digest,
+    hits: Collector<'budget>,
+    is_empty_used: bool,
+}
+
+impl Visitor for All<'_> {
+    fn hits(&mut self, first: u32, hits: format::Hits<'_>) {
+        self.is_empty_used |= hits.context == 0;
+        self.hits.add(Pair::new(hits.file, hits.context), hits.lines(), hits.arcs());
+        self.digest.hits(first, hits);
+    }
+
+    fn slot(&mut self, number: u32, slot: Slot) {
+        self.digest.slot(number, slot);
+    }
+}
+
+/// Takes hits alone.
+struct OnlyHits<Take>(Take);
+
+impl<Take: FnMut(format::Hits<'_>)> Visitor for OnlyHits<Take> {
+    fn hits(&mut self, _: u32, hits: format::Hits<'_>) {
+        (self.0)(hits);
+    }
+
+    fn slot(&mut self, _: u32, _: Slot) {}
+}
+
 fn scan(path: &LogPath, budget: &Budget, progress: &dyn Progress) -> Result<LogAndHits, Error> {
     let reader = LogReader::open(&path.real)?;
     let chunks = chunks(reader.slot_count()).into_par_iter().map(|range| {
-        let mut digest = Digest::default();
-        let mut hits = Collector::new(budget);
-        let mut is_empty_used = false;
-        let counts = reader.scan(range.clone(), |number, slot| {
-            digest.add(number, &slot);
-            collect(&mut hits, &slot, |file, context, _| {
-                is_empty_used |= context == 0;
-                Some(Pair::new(file, context))
-            });
-        })?;
+        let mut all =
+            All { digest: Digest::default(), hits: Collector::new(budget), is_empty_used: false };
+        let counts = reader.visit(range.clone(), &mut all)?;
         progress.advance(u64::from(range.end - range.start));
-        Ok((counts, digest, vec![hits.finish()], is_empty_used))
+        Ok((counts, all.digest, vec![all.hits.finish()], all.is_empty_used))
     });
     // Merged as they come: a digest of each chunk at once would take memory by the length of the file.
     let nothing = || Ok((SlotCounts::default(), Digest::default(), Vec::new(), false));
@@ -168,12 +191,16 @@ pub(super) fn scan_part(
     let chunks = chunks(log.slots).into_par_iter().map(|range| {
         let mut hits = Collector::new(budget);
         if !budget.is_exceeded() {
-            reader.scan(range.clone(), |_, slot| {
-                collect(&mut hits, &slot, |file, context, ends| {
-                    let pair = ids.pair(file, context)?;
-                    wanted.contains(&Place { pair, ends }).then_some(pair)
-                });
-            })?;
+            let take = |found: format::Hits<'_>| {
+                if let Some(pair) = ids.pair(found.file, found.context) {
+                    let is_wanted = |ends| wanted.contains(&Place { pair, ends });
+                    let lines =
+                        found.lines().filter(|line| is_wanted(Ends::new(*line as i32, *line as i32)));
+                    let arcs = found.arcs().filter(|(from, to)| is_wanted(Ends::new(*from, *to)));
+                    hits.add(pair, lines, arcs);
+                }
+            };
+            reader.visit(range.clone(), &mut OnlyHits(take))?;
         }
         progress.advance(u64::from(range.end - range.start));
         let mut hits = hits.finish();
@@ -189,11 +216,12 @@ pub(super) fn count_unnamed(log: &Log, ids: &Ids) -> Result<u64, Error> {
     let reader = log.open_again()?;
     let chunks = chunks(log.slots).into_par_iter().map(|range| {
         let mut unnamed = 0;
-        reader.scan(range, |_, slot| {
-            if let Some((file, context)) = place_of_hit(&slot) {
-                unnamed += u64::from(ids.pair(file, context).is_none());
+        let take = |hits: format::Hits<'_>| {
+            if ids.pair(hits.file, hits.context).is_none() {
+                unnamed += u64::from(hits.count());
             }
-        })?;
+        };
+        reader.visit(range, &mut OnlyHits(take))?;
         Ok(unnamed)
     });
     chunks.sum()
@@ -202,37 +230,6 @@ pub(super) fn count_unnamed(log: &Log, ids: &Ids) -> Result<u64, Error> {
 fn chunks(slots: u32) -> Vec<Range<u32>> {
     let starts = (0..slots).step_by(CHUNK_SLOTS as usize);
     starts.map(|start| start..slots.min(start.saturating_add(CHUNK_SLOTS))).collect()
-}
-
-/// File and context, if `slot` holds a hit.
-fn place_of_hit(slot: &Slot) -> Option<(u32, u32)> {
-    match *slot {
-        Slot::Valid(Record::Line { context, file, .. } | Record::Arc { context, file, .. }) => {
-            Some((file, context))
-        }
-        _ => None,
-    }
-}
-
-#[inline(always)]
-fn collect(
-    hits: &mut Collector<'_>,
-    slot: &Slot,
-    mut pair: impl FnMut(u32, u32, Ends) -> Option<Pair>,
-) {
-    match *slot {
-        Slot::Valid(Record::Line { context, file, line }) => {
-            if let Some(pair) = pair(file, context, Ends::new(line as i32, line as i32)) {
-                hits.line(pair, line);
-            }
-        }
-        Slot::Valid(Record::Arc { context, file, from, to }) => {
-            if let Some(pair) = pair(file, context, Ends::new(from, to)) {
-                hits.arc(pair, from, to);
-            }
-        }
-        _ => {}
-    }
 }
 
 /// How many slots the files at `paths` seem to have, for showing progress.

@@ -15,6 +15,7 @@
 pub mod checksum;
 mod file_name;
 mod header;
+mod hits;
 mod record;
 mod slot;
 mod words;
@@ -24,11 +25,12 @@ pub use header::{
     BOOT_ID_UNKNOWN, HEADER_COPY_SIZE, HEADER_SIZE, Header, HeaderDamage, INCOMPATIBLE_KNOWN, LogId,
     MAGIC, VERSION, ZERO_ID, parse_header_copy,
 };
+pub use hits::{HitFinder, Hits};
 pub use record::{
     EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, RECORD_SIZE, Record, kind,
 };
 pub use slot::{
-    HitFinder, PLACES_ALIKE, Slot, SlotDamage, classify, names_checksum, place, places_checksum, seal,
-    seal_hit, slot_bytes, slot_words,
+    PLACES_ALIKE, Slot, SlotDamage, classify, names_checksum, place, places_checksum, seal, seal_hit,
+    slot_bytes, slot_words,
 };
 pub use words::Words;

@@ -126,9 +126,11 @@ pub enum SlotDamage {
 #[inline]
 #[must_use]
 pub fn classify(slot: [u64; 4], place: u32) -> Slot {
+    if slot == [0; 4] {
+        return Slot::Blank { unfinished: false };
+    }
     if !is_checksum_right(slot) {
         return match slot {
-            [0, 0, 0, 0] => Slot::Blank { unfinished: false },
             [_, _, _, 0] => Slot::Blank { unfinished: true },
             _ => Slot::Damaged(SlotDamage::Checksum),
         };
@@ -139,70 +141,13 @@ pub fn classify(slot: [u64; 4], place: u32) -> Slot {
     Record::from_words(words_of(slot)).map_or(Slot::Damaged(SlotDamage::Content), Slot::Valid)
 }
 
-/// Finds lines and arcs in slots that follow each other. Nearly all slots of a large log are hits, and hits
-/// in a row mostly share kind, context and file: then a checksum is that of the hit before, but for the few
-/// bytes that differ, and these alone are looked up.
-///
-/// ```
-/// use hitlog::format::{HitFinder, Record, seal};
-/// let mut finder = HitFinder::default();
-/// for (place, line) in (70..).zip([1, 2, 88]) {
-///     let record = Record::Line { context: 1, file: 2, line };
-///     assert_eq!(finder.hit(seal(record.words(), place), place), Some(record));
-/// }
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct HitFinder {
-    /// What the hits in a row share: kind, context and file, and the place but for its lowest byte.
-    head: u32,
-    names: u64,
-    place: u32,
-    /// The checksum of a hit with these, and zeros in all other bytes.
-    shared: u32,
-}
-
-impl HitFinder {
-    /// The line or the arc that the slot with the words `slot` holds, if its place is `place`; `None` if it
-    /// holds anything else, which [`classify`] then tells.
-    #[inline(always)]
-    pub fn hit(&mut self, slot: [u64; 4], place: u32) -> Option<Record> {
-        let is_alike = low(slot[0]) == self.head
-            && slot[1] == self.names
-            && low(slot[3]) == 0
-            && place & !(PLACES_ALIKE - 1) == self.place;
-        if !is_alike {
-            return self.first_hit(slot, place);
-        }
-        let crc = crc32_like(self.shared, 0, place & (PLACES_ALIKE - 1), slot[2]);
-        if crc != high(slot[3]) || high(slot[0]) != place {
-            return None;
-        }
-        Record::hit_from_words(words_of(slot))
-    }
-
-    /// As [`HitFinder::hit`], for one that is unlike those before.
-    fn first_hit(&mut self, slot: [u64; 4], place: u32) -> Option<Record> {
-        if !is_checksum_right(slot) || high(slot[0]) != place {
-            return None;
-        }
-        let hit = Record::hit_from_words(words_of(slot))?;
-        if low(slot[3]) == 0 {
-            (self.head, self.names) = (low(slot[0]), slot[1]);
-            self.place = place & !(PLACES_ALIKE - 1);
-            // What the other bytes did to the checksum is taken away again.
-            self.shared = crc32_like(high(slot[3]), 0, place & (PLACES_ALIKE - 1), slot[2]);
-        }
-        Some(hit)
-    }
-}
-
 #[inline(always)]
-fn is_checksum_right(slot: [u64; 4]) -> bool {
+pub(super) fn is_checksum_right(slot: [u64; 4]) -> bool {
     crc32_of_words([slot[0], slot[1], slot[2]], low(slot[3])) == high(slot[3])
 }
 
 #[inline(always)]
-fn words_of(slot: [u64; 4]) -> Words {
+pub(super) fn words_of(slot: [u64; 4]) -> Words {
     Words { head: low(slot[0]), payload: [slot[1], slot[2]], payload_last: low(slot[3]) }
 }
 #[cfg(test)]
@@ -293,37 +238,6 @@ mod tests {
         fn every_record_survives_its_slot(record in any_record(), place: u32) {
             let slot = seal(record.words(), place);
             prop_assert_eq!(classify(slot, place), Slot::Valid(record));
-            let is_hit = matches!(record, Record::Line { .. } | Record::Arc { .. });
-            prop_assert_eq!(HitFinder::default().hit(slot, place), is_hit.then_some(record));
-            prop_assert_eq!(HitFinder::default().hit(slot, place.wrapping_add(1)), None);
-        }
-
-        /// Whatever came before, a hit is found where [`classify`] finds one, and nowhere else.
-        #[test]
-        fn a_hit_is_found_after_any_other(
-            hits in prop::collection::vec((any::<bool>(), 0..2u32, 0..3u32, 0..9u32, 0..9i32), 1..300),
-            damages in prop::collection::vec((any::<prop::sample::Index>(), 0..256usize), 0..30),
-            first_place: u32,
-        ) {
-            let place = |at: usize| first_place.wrapping_add(at as u32);
-            let words = |(is_arc, context, file, from, to)| match is_arc {
-                true => Words::arc(context, file, from as i32, to - 4),
-                false => Words::line(context, file, from),
-            };
-            let mut slots: Vec<[u64; 4]> =
-                hits.into_iter().enumerate().map(|(at, hit)| seal(words(hit), place(at))).collect();
-            for (at, bit) in damages {
-                let at = at.index(slots.len());
-                slots[at][bit / 64] ^= 1 << (bit % 64);
-            }
-            let mut finder = HitFinder::default();
-            for (at, slot) in slots.into_iter().enumerate() {
-                let expected = match classify(slot, place(at)) {
-                    Slot::Valid(hit @ (Record::Line { .. } | Record::Arc { .. })) => Some(hit),
-                    _ => None,
-                };
-                prop_assert_eq!(finder.hit(slot, place(at)), expected);
-            }
         }
 
         #[test]

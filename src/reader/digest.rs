@@ -3,10 +3,11 @@
 //! Digests of ranges can be merged in any order with the same result, so that ranges of one log can be
 //! read in parallel. Each list in it is bounded; what was left out is admitted, and counts stay exact.
 
+use super::Visitor;
 use super::bounded::{Bounded, Keyed};
 use super::contents::{Contents, ContextEvent, End, Sample};
 use super::names::ChunkAt;
-use crate::format::{Record, Slot, SlotDamage};
+use crate::format::{Hits, Record, Slot, SlotDamage};
 use crate::limits::{
     CONTEXT_EVENTS_KEPT_MAX, DAMAGE_LISTED_MAX, FILES_KEPT_MAX, NAME_CHUNKS_KEPT_MAX, SAMPLES_KEPT_MAX,
 };
@@ -156,8 +157,6 @@ pub struct Digest {
     pub(super) files_used: IdSet,
     pub(super) contexts_used: IdSet,
     pub(super) sample_names_used: IdSet,
-    /// Context and file of the last hits, and how many of these in a row are not counted yet.
-    run: (u32, u32, u64),
 }
 
 impl Default for Digest {
@@ -180,25 +179,16 @@ impl Default for Digest {
             files_used: IdSet::default(),
             contexts_used: IdSet::default(),
             sample_names_used: IdSet::default(),
-            run: (0, 0, 0),
         }
     }
 }
 
 impl Digest {
-    /// Takes note of what slot `number` holds. A caller that handles hits itself need not pass lines and
-    /// arcs; they only add to the counts of hits and tell which ids are in use.
-    #[inline]
+    /// Takes note of what slot `number` holds.
     pub fn add(&mut self, number: u32, slot: &Slot) {
         match slot {
-            Slot::Valid(Record::Line { context, file, .. }) => {
-                self.lines += 1;
-                self.hit(*context, *file);
-            }
-            Slot::Valid(Record::Arc { context, file, .. }) => {
-                self.arcs += 1;
-                self.hit(*context, *file);
-            }
+            Slot::Valid(Record::Line { context, file, .. }) => self.count_hits(*context, *file, 1, 0),
+            Slot::Valid(Record::Arc { context, file, .. }) => self.count_hits(*context, *file, 0, 1),
             Slot::Valid(record) => self.record(number, record),
             Slot::Blank { .. } => {}
             Slot::Damaged(damage) => self.damaged.push(At { slot: number, what: *damage }),
@@ -206,21 +196,9 @@ impl Digest {
         }
     }
 
-    #[inline]
-    fn hit(&mut self, context: u32, file: u32) {
-        if (self.run.0, self.run.1) != (context, file) {
-            self.end_run();
-            self.run = (context, file, 0);
-        }
-        self.run.2 += 1;
-    }
-
-    /// Counts the last hits in a row.
-    fn end_run(&mut self) {
-        let (context, file, hits) = std::mem::take(&mut self.run);
-        if hits == 0 {
-            return;
-        }
+    fn count_hits(&mut self, context: u32, file: u32, lines: u64, arcs: u64) {
+        self.lines += lines;
+        self.arcs += arcs;
         self.files_used.insert(file);
         self.contexts_used.insert(context);
         let file = file as usize;
@@ -228,7 +206,7 @@ impl Digest {
             if file >= self.hits_by_file.len() {
                 self.hits_by_file.resize(file + 1, 0);
             }
-            self.hits_by_file[file] += hits;
+            self.hits_by_file[file] += lines + arcs;
         }
     }
 
@@ -279,9 +257,7 @@ impl Digest {
     }
 
     /// Adds what `other`, the digest of other slots of the same log, found.
-    pub fn merge(&mut self, mut other: Digest) {
-        self.end_run();
-        other.end_run();
+    pub fn merge(&mut self, other: Digest) {
         self.chunks.merge(other.chunks);
         self.facts.merge(other.facts);
         self.events.merge(other.events);
@@ -312,9 +288,20 @@ impl Digest {
 
     /// What all slots together say.
     #[must_use]
-    pub fn finish(mut self) -> Contents {
-        self.end_run();
+    pub fn finish(self) -> Contents {
         Contents::of(self)
+    }
+}
+
+/// Takes note of all that a scan finds.
+impl Visitor for Digest {
+    fn hits(&mut self, _: u32, hits: Hits<'_>) {
+        let (lines, arcs) = (hits.lines().len() as u64, hits.arcs().len() as u64);
+        self.count_hits(hits.context, hits.file, lines, arcs);
+    }
+
+    fn slot(&mut self, number: u32, slot: Slot) {
+        self.add(number, &slot);
     }
 }
 

@@ -27,7 +27,7 @@ pub use names::Names;
 pub use open::LogReader;
 #[cfg(feature = "compactor")]
 pub(crate) use open::not_regular;
-pub use scan::SlotCounts;
+pub use scan::{SlotCounts, Visitor};
 pub use text::escaped;
 
 use crate::format::HeaderDamage;

@@ -7,7 +7,7 @@
 use super::holes::{NextData, next_data};
 use super::{Error, LogReader};
 use crate::format::{
-    HEADER_SIZE, HitFinder, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place, slot_words,
+    HEADER_SIZE, HitFinder, Hits, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place, slot_words,
 };
 use std::io;
 use std::ops::{AddAssign, Range};
@@ -51,6 +51,28 @@ impl AddAssign for SlotCounts {
     }
 }
 
+/// Takes what a scan finds, in ascending order.
+pub trait Visitor {
+    /// Takes lines or arcs; the first is in slot `first`, the others follow it.
+    fn hits(&mut self, first: u32, hits: Hits<'_>);
+
+    /// Takes slot `number`, which holds no line and no arc, and is not simply blank.
+    fn slot(&mut self, number: u32, slot: Slot);
+}
+
+/// Takes hits one by one.
+struct OneByOne<Visit>(Visit);
+
+impl<Visit: FnMut(u32, Slot)> Visitor for OneByOne<Visit> {
+    fn hits(&mut self, first: u32, hits: Hits<'_>) {
+        (first..).zip(hits.records()).for_each(|(number, hit)| (self.0)(number, Slot::Valid(hit)));
+    }
+
+    fn slot(&mut self, number: u32, slot: Slot) {
+        (self.0)(number, slot);
+    }
+}
+
 impl LogReader {
     /// Walks `slots` in ascending order and calls `visit` for each that is not simply blank: slots that
     /// were never written are counted, not visited. Slots beyond [`LogReader::slot_count`] do not exist
@@ -62,11 +84,19 @@ impl LogReader {
     /// # Errors
     /// If the system refuses to read, for a reason that is not in the file or its medium.
     pub fn scan(&self, slots: Range<u32>, visit: impl FnMut(u32, Slot)) -> Result<SlotCounts, Error> {
+        self.visit(slots, &mut OneByOne(visit))
+    }
+
+    /// As [`LogReader::scan`], for a visitor that takes lines and arcs in runs, which is several times as fast.
+    ///
+    /// # Errors
+    /// As [`LogReader::scan`].
+    pub fn visit(&self, slots: Range<u32>, visitor: &mut impl Visitor) -> Result<SlotCounts, Error> {
         let end = slots.end.min(self.slot_count());
         let mut next = slots.start.min(end);
         let counts = SlotCounts { slots: u64::from(end - next), ..SlotCounts::default() };
         let rereads_left = if self.is_writer_alive() { REREADS_MAX } else { 0 };
-        let mut scan = Scan { log: self, log_id: self.log_id(), counts, rereads_left, visit };
+        let mut scan = Scan { log: self, log_id: self.log_id(), counts, rereads_left, visitor };
         let mut buffer = vec![0; BLOCK_BYTES.min(counts.slots as usize * RECORD_SIZE)];
         while next < end {
             let count = (end - next).min((BLOCK_BYTES / RECORD_SIZE) as u32);
@@ -82,15 +112,15 @@ impl LogReader {
 }
 
 /// A scan under way.
-struct Scan<'log, Visit> {
-    log: &'log LogReader,
+struct Scan<'scan, V> {
+    log: &'scan LogReader,
     log_id: LogId,
     counts: SlotCounts,
     rereads_left: u32,
-    visit: Visit,
+    visitor: &'scan mut V,
 }
 
-impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
+impl<V: Visitor> Scan<'_, V> {
     fn block(&mut self, first: u32, bytes: &mut [u8]) -> Result<(), Error> {
         match read_at(self.log, first, bytes) {
             Ok(length) => {
@@ -120,32 +150,38 @@ impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
     /// The slots in `bytes`, of which only the first `length` could be read.
     fn slots(&mut self, first: u32, bytes: &[u8], length: usize) {
         let (read, unread) = bytes.split_at(length / RECORD_SIZE * RECORD_SIZE);
-        let first_place = place(&self.log_id, first);
         let mut finder = HitFinder::default();
-        let mut valid = 0;
-        for (index, slot) in (0..).zip(read.chunks_exact(RECORD_SIZE)) {
-            let (slot, place) = (slot_words(slot), first_place.wrapping_add(index));
-            match finder.hit(slot, place) {
-                Some(hit) => {
-                    valid += 1;
-                    (self.visit)(first + index, Slot::Valid(hit));
+        let (mut number, mut rest) = (first, read);
+        while !rest.is_empty() {
+            let place = place(&self.log_id, number);
+            let count = match finder.hits(rest, place) {
+                Some(hits) => {
+                    self.hits(number, hits);
+                    hits.count()
                 }
-                None => self.no_hit(first + index, classify(slot, place)),
-            }
+                None => {
+                    self.no_hit(number, classify(slot_words(&rest[..RECORD_SIZE]), place));
+                    1
+                }
+            };
+            number += count;
+            rest = &rest[count as usize * RECORD_SIZE..];
         }
-        self.counts.valid += valid;
-        let first_unread = first + (read.len() / RECORD_SIZE) as u32;
-        for (number, _) in (first_unread..).zip(unread.chunks_exact(RECORD_SIZE)) {
+        for (number, _) in (number..).zip(unread.chunks_exact(RECORD_SIZE)) {
             self.count_and_visit(number, Slot::Damaged(SlotDamage::Unreadable));
         }
+    }
+
+    fn hits(&mut self, first: u32, hits: Hits<'_>) {
+        self.counts.valid += u64::from(hits.count());
+        self.visitor.hits(first, hits);
     }
 
     fn no_hit(&mut self, number: u32, slot: Slot) {
         match slot {
             Slot::Blank { unfinished: false } => self.counts.blank += 1,
             Slot::Blank { .. } | Slot::Damaged(_) | Slot::Foreign { .. } if self.rereads_left > 0 => {
-                let again = self.read_again(number).unwrap_or(slot);
-                self.count_and_visit(number, again);
+                self.read_again(number, slot);
             }
             _ => self.count_and_visit(number, slot),
         }
@@ -161,16 +197,22 @@ impl<Visit: FnMut(u32, Slot)> Scan<'_, Visit> {
             Slot::Damaged(_) => self.counts.damaged += 1,
             Slot::Foreign { .. } => self.counts.foreign += 1,
         }
-        (self.visit)(number, slot);
+        self.visitor.slot(number, slot);
     }
 
-    /// What a slot of a living writer's log holds now.
+    /// Takes what a slot of a living writer's log, which held `before`, holds now.
     #[cold]
-    fn read_again(&mut self, number: u32) -> Option<Slot> {
+    fn read_again(&mut self, number: u32, before: Slot) {
         self.rereads_left -= 1;
         let mut bytes = [0; RECORD_SIZE];
-        let length = read_at(self.log, number, &mut bytes).ok()?;
-        (length == RECORD_SIZE).then(|| classify(slot_words(&bytes), place(&self.log_id, number)))
+        let Ok(RECORD_SIZE) = read_at(self.log, number, &mut bytes) else {
+            return self.count_and_visit(number, before);
+        };
+        let place = place(&self.log_id, number);
+        match HitFinder::default().hits(&bytes, place) {
+            Some(hits) => self.hits(number, hits),
+            None => self.count_and_visit(number, classify(slot_words(&bytes), place)),
+        }
     }
 
     /// The first slot at or after `next` that may have been written; those before it are counted.

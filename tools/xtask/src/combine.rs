@@ -71,17 +71,18 @@ struct Programs {
 
 impl Programs {
     fn build() -> Result<Programs> {
-        let executable = |arguments: &[&str], name: &str| {
-            let mut build = cargo();
-            let messages = capture(build.args(arguments).arg("--message-format=json"))?;
-            executable_in(&messages, name)
-                .ok_or_else(|| Failure(format!("cargo does not say where {name} lies.")))
-        };
         Ok(Programs {
-            hitlog: executable(&["build", "--release", "--bin", "hitlog"], "hitlog")?,
-            scale: executable(&["bench", "--bench", "scale", "--no-run"], "scale")?,
+            hitlog: built(&["build", "--release", "--bin", "hitlog"], "hitlog")?,
+            scale: built(&["bench", "--bench", "scale", "--no-run"], "scale")?,
         })
     }
+}
+
+/// Runs cargo with `arguments`. The path of the program `name`, which that built.
+pub fn built(arguments: &[&str], name: &str) -> Result<PathBuf> {
+    let messages = capture(cargo().args(arguments).arg("--message-format=json"))?;
+    executable_in(&messages, name)
+        .ok_or_else(|| Failure(format!("cargo does not say where {name} lies.")))
 }
 
 /// The path of the program `name` in cargo's messages, one JSON object to a line.

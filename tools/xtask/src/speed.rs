@@ -4,6 +4,9 @@
 //! doing it must pay, or a rate to be reached), hitlog, a peer, and how many times hitlog's cost the floor
 //! is, or the peer's cost hitlog's.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::combine::{self, Row};
 use crate::growth;
 use crate::shell::{Failure, Result, announce, cargo, say, watch};
@@ -66,19 +69,57 @@ fn seen(arguments: &[&str]) -> Result<String> {
     }
 }
 
+/// How cargo is asked for the bench `append`: with no more of hitlog than lives in other processes.
+const APPEND: [&str; 6] =
+    ["bench", "--no-default-features", "--features", "recorder", "--bench", "append"];
+
 fn append(is_short: bool) -> Result<String> {
     announce("what recording costs");
     let short = if is_short { "--test" } else { "--noplot" };
-    seen(&[
-        "bench",
-        "--no-default-features",
-        "--features",
-        "recorder",
-        "--bench",
-        "append",
-        "--",
-        short,
-    ])
+    let mut output = seen(&[&APPEND[..], &["--", short]].concat())?;
+    announce("the same in instructions, through the public handle");
+    if !has_valgrind() {
+        say("not counted: valgrind is not installed.");
+        return Ok(output);
+    }
+    let program = combine::built(&[&APPEND[..], &["--no-run"]].concat(), "append")?;
+    for (what, case, max) in INSTRUCTIONS {
+        let instructions = instructions_of_call(&program, case)?;
+        let row = format!("| {what} | {max} | {instructions:.0} |");
+        say(&row);
+        output += &format!("{row}\n");
+    }
+    Ok(output)
+}
+
+/// What is counted: in words, as the bench calls it, and how many instructions it may take.
+const INSTRUCTIONS: [(&str, &str, u32); 2] =
+    [("append, hot, instructions", "new", 110), ("line seen before, instructions", "seen", 40)];
+
+/// Calls of the two runs whose difference is taken, so that all that a process does once falls out.
+const CALLS: [u32; 2] = [1_000, 51_000];
+
+fn has_valgrind() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn instructions_of_call(program: &Path, case: &str) -> Result<f64> {
+    let mut counts = [0.0; 2];
+    for (count, calls) in counts.iter_mut().zip(CALLS) {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
+        let output = valgrind.args(["instructions", case, &calls.to_string()]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        *count = collected(&said)
+            .ok_or_else(|| Failure(format!("valgrind did not count instructions:\n{said}")))?;
+    }
+    Ok((counts[1] - counts[0]) / f64::from(CALLS[1] - CALLS[0]))
+}
+
+/// The number of instructions in what callgrind says.
+fn collected(said: &str) -> Option<f64> {
+    let (_, after) = said.split_once("Collected :")?;
+    after.split_whitespace().next()?.parse().ok()
 }
 
 fn peers(is_short: bool) -> Result<String> {
@@ -119,13 +160,17 @@ fn append_rows(output: &str) -> Vec<String> {
         let (ours, floor) = (ours?, floor?);
         Some(format!("| {what} | {floor:.1} ns | {ours:.1} ns | | {:.1} x the floor |", ours / floor))
     };
-    APPENDS.iter().filter_map(row).collect()
+    let counts = cells(output).filter_map(|cells| {
+        let [what, max, instructions] = cells[..] else { return None };
+        Some(format!("| {what} | {max} | {instructions} | | |"))
+    });
+    APPENDS.iter().filter_map(row).chain(counts).collect()
 }
 
-/// The cells of the rows of a Markdown table, without its head.
+/// The cells of all rows of Markdown tables, their heads among them.
 fn cells(output: &str) -> impl Iterator<Item = Vec<&str>> {
     let rows = output.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
-    rows.skip(1).map(|row| row.split(" | ").map(str::trim).collect())
+    rows.map(|row| row.split(" | ").map(str::trim).collect())
 }
 
 fn peer_rows(output: &str) -> Vec<String> {
@@ -173,6 +218,14 @@ mod tests {
         assert_eq!(estimate(output, "append/checksum only"), Some(51_200.0));
         let rows = append_rows(output);
         assert_eq!(rows, ["| append, hot | 3.1 ns | 8.0 ns | | 2.6 x the floor |"]);
+    }
+
+    #[test]
+    fn instructions_are_read_and_become_rows() {
+        let said = "==7== Events    : Ir\n==7== Collected : 5241003\n";
+        assert_eq!((collected(said), collected("")), (Some(5_241_003.0), None));
+        let rows = append_rows("| append, hot, instructions | 110 | 92 |\n");
+        assert_eq!(rows, ["| append, hot, instructions | 110 | 92 | | |"]);
     }
 
     #[test]
