@@ -16,7 +16,7 @@ use super::bitmap::Bitmap;
 use super::keys::{self, Block, Ends, FileArc, Pair};
 use super::pages::Pages;
 use super::schema::Form;
-use super::tables::{ArcBits, Arcs, KnownArcs, Roots};
+use super::tables::{ArcBits, HitTable, KnownArcs, Roots};
 use crate::limits::ARCS_NUMBERED_MAX;
 use std::collections::HashMap;
 use std::io::Result;
@@ -44,7 +44,7 @@ pub(super) struct ArcRows {
 
 /// What arcs are written as.
 enum Rows {
-    Plain(Box<Arcs>),
+    Plain(Box<HitTable>),
     Compact(Box<Compact>),
 }
 
@@ -53,7 +53,7 @@ impl ArcRows {
         ArcRows {
             rows: match form {
                 Form::CompactArcs => Rows::Compact(Box::new(Compact::new(roots))),
-                Form::PlainArcs | Form::Lines => Rows::Plain(Box::new(Arcs::plain(roots))),
+                Form::PlainArcs | Form::Lines => Rows::Plain(Box::new(HitTable::arcs(roots))),
             },
             numbers: Numbers::default(),
             pair: None,
@@ -109,7 +109,7 @@ impl ArcRows {
     fn row(&mut self, pages: &mut Pages, pair: Pair, ends: Ends, number: Number) -> Result<()> {
         match &mut self.rows {
             Rows::Compact(compact) => compact.set(pages, FileArc { file: pair.file(), ends }, number),
-            Rows::Plain(plain) => plain.push(pages, pair, ends),
+            Rows::Plain(plain) => plain.push_arc(pages, pair, ends),
         }
     }
 
@@ -227,7 +227,7 @@ impl Numbers {
 struct Compact {
     known: KnownArcs,
     bits: ArcBits,
-    others: Arcs,
+    others: HitTable,
     /// The bits of the present file and context, and which of the words have any.
     words: Vec<u64>,
     used: Vec<u32>,
@@ -251,7 +251,7 @@ impl Compact {
         Compact {
             known: KnownArcs::new(roots),
             bits: ArcBits::new(roots),
-            others: Arcs::other(roots),
+            others: HitTable::other_arcs(roots),
             words: Vec::new(),
             used: Vec::new(),
             plain: Vec::new(),
@@ -296,7 +296,7 @@ impl Compact {
             }
         }
         self.plain.sort_unstable();
-        self.plain.drain(..).try_for_each(|ends| self.others.push(pages, pair, ends))
+        self.plain.drain(..).try_for_each(|ends| self.others.push_arc(pages, pair, ends))
     }
 
     fn end_file(&mut self, pages: &mut Pages) -> Result<()> {

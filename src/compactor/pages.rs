@@ -15,7 +15,7 @@
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html>.
 
-use super::record::push_varint;
+use super::record::{VARINT_BYTES_MAX, put_varint};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
@@ -212,15 +212,18 @@ impl Page {
         if self.is_leaf { 8 } else { 12 }
     }
 
-    /// Adds a cell, if it fits.
-    fn push(&mut self, cell: &[u8]) -> bool {
+    /// Adds a cell of two pieces, if it fits.
+    fn push(&mut self, head: &[u8], rest: &[u8]) -> bool {
         let entry_at = self.list_at() + 2 * self.cells;
-        if entry_at + 2 + cell.len() > self.content_at {
+        let length = head.len() + rest.len();
+        if entry_at + 2 + length > self.content_at {
             return false;
         }
         let end = self.content_at;
-        self.content_at -= cell.len();
-        self.bytes[self.content_at..end].copy_from_slice(cell);
+        self.content_at -= length;
+        let (first, second) = self.bytes[self.content_at..end].split_at_mut(head.len());
+        first.copy_from_slice(head);
+        second.copy_from_slice(rest);
         self.put_u16(entry_at, self.content_at);
         self.cells += 1;
         true
@@ -274,8 +277,6 @@ pub(super) struct Tree {
     /// From the leaves up.
     levels: Vec<Level>,
     last_rowid: u64,
-    /// The cell that is being made.
-    cell: Vec<u8>,
 }
 
 impl Tree {
@@ -291,29 +292,36 @@ impl Tree {
 
     fn new(kind: Kind, root: u32) -> Tree {
         let leaves = Level { page: Page::new(kind, true), full: None };
-        Tree { kind, root, levels: vec![leaves], last_rowid: 0, cell: Vec::new() }
+        Tree { kind, root, levels: vec![leaves], last_rowid: 0 }
     }
 
     /// Adds the row `rowid` to a table, behind all others.
     pub(super) fn push_row(&mut self, pages: &mut Pages, rowid: u64, record: &[u8]) -> io::Result<()> {
-        self.cell.clear();
-        push_varint(&mut self.cell, record.len() as u64);
-        push_varint(&mut self.cell, rowid);
+        let (mut head, mut length) = ([0; 2 * VARINT_BYTES_MAX], 0);
+        put_varint(&mut head, &mut length, record.len() as u64);
+        put_varint(&mut head, &mut length, rowid);
         if record.len() <= LOCAL_BYTES_MAX {
-            self.cell.extend_from_slice(record);
-        } else {
-            let fitting = LOCAL_BYTES_MIN + (record.len() - LOCAL_BYTES_MIN) % OVERFLOW_BYTES;
-            let local = if fitting <= LOCAL_BYTES_MAX { fitting } else { LOCAL_BYTES_MIN };
-            let (local, rest) = record.split_at(local);
-            self.cell.extend_from_slice(local);
-            self.cell.extend_from_slice(&pages.append_overflow(rest)?.to_be_bytes());
+            return self.push_row_cell(pages, rowid, &head[..length], record);
         }
+        let fitting = LOCAL_BYTES_MIN + (record.len() - LOCAL_BYTES_MIN) % OVERFLOW_BYTES;
+        let local = if fitting <= LOCAL_BYTES_MAX { fitting } else { LOCAL_BYTES_MIN };
+        let (local, rest) = record.split_at(local);
+        let overflow = pages.append_overflow(rest)?.to_be_bytes();
+        self.push_row_cell(pages, rowid, &head[..length], &[local, &overflow].concat())
+    }
+
+    fn push_row_cell(
+        &mut self,
+        pages: &mut Pages,
+        rowid: u64,
+        head: &[u8],
+        rest: &[u8],
+    ) -> io::Result<()> {
         let leaves = &mut self.levels[0];
-        if !leaves.page.push(&self.cell) {
+        if !leaves.page.push(head, rest) {
             let mut full = mem::replace(&mut leaves.page, Page::new(self.kind, true));
-            leaves.page.push(&self.cell);
-            let mut divider = Vec::new();
-            push_varint(&mut divider, self.last_rowid);
+            leaves.page.push(head, rest);
+            let divider = varint(self.last_rowid);
             let number = pages.append(full.finished())?;
             self.push_child(pages, 1, number, divider)?;
         }
@@ -326,13 +334,12 @@ impl Tree {
         if record.len() > ENTRY_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an entry is too long for a page"));
         }
-        self.cell.clear();
-        push_varint(&mut self.cell, record.len() as u64);
-        self.cell.extend_from_slice(record);
-        if self.levels[0].page.push(&self.cell) {
+        let (mut head, mut length) = ([0; VARINT_BYTES_MAX], 0);
+        put_varint(&mut head, &mut length, record.len() as u64);
+        if self.levels[0].page.push(&head[..length], record) {
             return self.write_full(pages, 0);
         }
-        self.hold_full(0, self.cell.clone());
+        self.hold_full(0, [&head[..length], record].concat());
         Ok(())
     }
 
@@ -347,9 +354,8 @@ impl Tree {
         if depth == self.levels.len() {
             self.levels.push(Level { page: Page::new(self.kind, false), full: None });
         }
-        let cell = [&number.to_be_bytes()[..], &divider].concat();
         let page = &mut self.levels[depth].page;
-        if page.push(&cell) {
+        if page.push(&number.to_be_bytes(), &divider) {
             return self.write_full(pages, depth);
         }
         page.last_child().copy_from_slice(&number.to_be_bytes());
@@ -382,11 +388,10 @@ impl Tree {
                 let mut cell = full.pop();
                 if depth > 0 {
                     let child = cell.drain(..4).collect::<Vec<u8>>();
-                    let moved = [&*full.last_child(), &*divider].concat();
-                    level.page.push(&moved);
+                    level.page.push(full.last_child(), divider);
                     full.last_child().copy_from_slice(&child);
                 } else {
-                    level.page.push(divider);
+                    level.page.push(&[], divider);
                 }
                 *divider = cell;
                 self.write_full(pages, depth)?;
@@ -404,6 +409,12 @@ impl Tree {
             depth += 1;
         }
     }
+}
+
+fn varint(number: u64) -> Vec<u8> {
+    let (mut bytes, mut length) = ([0; VARINT_BYTES_MAX], 0);
+    put_varint(&mut bytes, &mut length, number);
+    bytes[..length].to_vec()
 }
 
 #[cfg(test)]
@@ -437,10 +448,9 @@ mod tests {
             let text = format!("{row:0length$}");
             let number = row.cast_signed().wrapping_mul(-1 << (row % 64));
             let columns = [Column::Text(&text), Column::Integer(number)];
-            write_record(&mut record, &columns);
-            table.push_row(pages, row, &record).unwrap();
-            write_record(&mut record, &[columns[0], columns[1], row.into()]);
-            index.push_entry(pages, &record).unwrap();
+            table.push_row(pages, row, write_record(&mut record, &columns)).unwrap();
+            let entry = [columns[0], columns[1], row.into()];
+            index.push_entry(pages, write_record(&mut record, &entry)).unwrap();
         }
         table.finish(pages).unwrap();
         index.finish(pages).unwrap();
@@ -484,8 +494,8 @@ mod tests {
         let mut table = roots.table("t");
         let mut record = Vec::new();
         for (rowid, text) in (1..).zip(&texts) {
-            write_record(&mut record, &[Column::Text(text), Column::Null]);
-            table.push_row(&mut pages, rowid, &record).unwrap();
+            let record = write_record(&mut record, &[Column::Text(text), Column::Null]);
+            table.push_row(&mut pages, rowid, record).unwrap();
         }
         table.finish(&mut pages).unwrap();
         pages.finish().unwrap();

@@ -32,7 +32,16 @@ impl From<i32> for Column<'_> {
     }
 }
 
-impl Column<'_> {
+impl<'a> Column<'a> {
+    /// The bytes of a text or a blob; an integer has none.
+    fn text(self) -> &'a [u8] {
+        match self {
+            Column::Null | Column::Integer(_) => &[],
+            Column::Text(text) => text.as_bytes(),
+            Column::Blob(bytes) => bytes,
+        }
+    }
+
     /// Its serial type, and how many bytes of an integer are stored.
     #[inline]
     fn serial_type(self) -> (u64, usize) {
@@ -54,47 +63,69 @@ impl Column<'_> {
     }
 }
 
-/// Puts the record of a row of `columns`, of which there are at most a dozen, in the place of `record`.
+/// Bytes of the longest variable-length integer.
+pub(super) const VARINT_BYTES_MAX: usize = 9;
+
+/// Bytes of the longest integer.
+const INTEGER_BYTES_MAX: usize = 8;
+
+/// The record of a row of `columns`, of which there are at most a dozen, made in `space`, which only grows.
 #[inline]
-pub(super) fn write_record<const N: usize>(record: &mut Vec<u8>, columns: &[Column<'_>; N]) {
+pub(super) fn write_record<'space, const N: usize>(
+    space: &'space mut Vec<u8>,
+    columns: &[Column<'_>; N],
+) -> &'space [u8] {
     let types = columns.map(Column::serial_type);
-    record.clear();
+    let texts: usize = columns.iter().map(|column| column.text().len()).sum();
+    let most = 1 + N * (VARINT_BYTES_MAX + INTEGER_BYTES_MAX) + texts;
+    if space.len() < most {
+        space.resize(most, 0);
+    }
     // A serial type takes at most nine bytes: the length of the header is one.
-    record.push(0);
-    types.iter().for_each(|(serial_type, _)| push_varint(record, *serial_type));
-    record[0] = record.len() as u8;
+    let mut at = 1;
+    types.iter().for_each(|(serial_type, _)| put_varint(space, &mut at, *serial_type));
+    space[0] = at as u8;
     for (column, (_, stored)) in columns.iter().zip(types) {
-        match *column {
-            Column::Null => {}
-            Column::Integer(number) => {
-                let bytes = (number << (64 - 8 * stored.max(1))).to_be_bytes();
-                record.extend_from_slice(&bytes[..stored]);
-            }
-            Column::Text(text) => record.extend_from_slice(text.as_bytes()),
-            Column::Blob(bytes) => record.extend_from_slice(bytes),
+        if let Column::Integer(number) = *column {
+            // All eight bytes are stored, which is faster; the next column goes over what is too much.
+            let bytes = (number << (64 - 8 * stored.max(1))).to_be_bytes();
+            space[at..at + INTEGER_BYTES_MAX].copy_from_slice(&bytes);
+            at += stored;
+        } else {
+            let text = column.text();
+            space[at..at + text.len()].copy_from_slice(text);
+            at += text.len();
         }
     }
+    &space[..at]
 }
 
-/// Appends `number` as a variable-length integer: seven bits to a byte, the highest first; a ninth byte has
-/// eight.
+/// Puts `number` at `at` as a variable-length integer, and `at` behind it: seven bits to a byte, the highest
+/// first; a ninth byte has eight.
 #[inline]
-pub(super) fn push_varint(bytes: &mut Vec<u8>, number: u64) {
+pub(super) fn put_varint(bytes: &mut [u8], at: &mut usize, number: u64) {
     match number {
-        0..0x80 => bytes.push(number as u8),
-        _ => push_long_varint(bytes, number),
+        0..0x80 => {
+            bytes[*at] = number as u8;
+            *at += 1;
+        }
+        _ => put_long_varint(bytes, at, number),
     }
 }
 
-fn push_long_varint(bytes: &mut Vec<u8>, number: u64) {
+fn put_long_varint(bytes: &mut [u8], at: &mut usize, number: u64) {
+    let mut put = |byte: u8| {
+        bytes[*at] = byte;
+        *at += 1;
+    };
     if number >> 56 != 0 {
         let high = number >> 8;
-        (0..8).rev().for_each(|at| bytes.push((high >> (7 * at)) as u8 | 0x80));
-        return bytes.push(number as u8);
+        (0..8).rev().for_each(|group| put((high >> (7 * group)) as u8 | 0x80));
+        return put(number as u8);
     }
     let groups = (64 - number.leading_zeros()).div_ceil(7);
-    (1..groups).rev().for_each(|at| bytes.push((number >> (7 * at)) as u8 | 0x80));
-    bytes.push(number as u8 & 0x7F);
+    (1..groups).rev().for_each(|group| put((number >> (7 * group)) as u8 | 0x80));
+    put(number as u8 & 0x7F);
 }
 
 #[cfg(test)]
@@ -105,9 +136,9 @@ mod tests {
     #[test]
     fn a_varint_has_seven_bits_to_a_byte() {
         let of = |number| {
-            let mut bytes = Vec::new();
-            push_varint(&mut bytes, number);
-            bytes
+            let (mut bytes, mut at) = ([0; VARINT_BYTES_MAX], 0);
+            put_varint(&mut bytes, &mut at, number);
+            bytes[..at].to_vec()
         };
         assert_eq!((of(0), of(127), of(128)), (vec![0], vec![127], vec![0x81, 0]));
         assert_eq!((of(300), of(16_384)), (vec![0x82, 0x2C], vec![0x81, 0x80, 0]));
@@ -121,8 +152,8 @@ mod tests {
         #[test]
         fn integers_are_as_short_as_can_be(number: i64, shift in 0..64u32) {
             let number = number >> shift;
-            let mut record = Vec::new();
-            write_record(&mut record, &[Column::Integer(number)]);
+            let mut space = Vec::new();
+            let record = write_record(&mut space, &[Column::Integer(number)]);
             let stored = &record[2..];
             let widths = [(8, 0), (9, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (6, 8)];
             prop_assert!(widths.contains(&(record[1], stored.len())));

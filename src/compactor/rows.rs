@@ -12,7 +12,7 @@ use super::numbits::numbits;
 use super::pages::{Pages, Written};
 use super::publish::Output;
 use super::schema::{Form, NUMBERS_MIN};
-use super::tables::{ChildLines, Lines, Roots, write_log_files, write_numbers};
+use super::tables::{ChildLines, HitTable, Roots, write_log_files, write_numbers};
 use crate::limits::{NUMBITS_BYTES_FREE, NUMBITS_BYTES_PER_LINE};
 use std::io;
 
@@ -55,7 +55,7 @@ pub(super) struct HitRows<'output> {
 
 /// What hits are written as.
 enum Rows {
-    Lines(Box<Lines>),
+    Lines(Box<HitTable>),
     /// Lines, too.
     Arcs(Box<ArcRows>),
 }
@@ -73,7 +73,7 @@ impl<'output> HitRows<'output> {
             roots,
             pages,
             rows: match form {
-                Form::Lines => Rows::Lines(Box::new(Lines::new(roots))),
+                Form::Lines => Rows::Lines(Box::new(HitTable::lines(roots))),
                 Form::PlainArcs | Form::CompactArcs => Rows::Arcs(Box::new(ArcRows::new(roots, form))),
             },
             children: ChildLines::new(roots),
@@ -126,7 +126,7 @@ impl<'output> HitRows<'output> {
                     let count = lines.iter().map(Block::len).sum();
                     if self.allowance.take(count, numbits.len()) {
                         lines.iter().for_each(|block| self.lines_of_file.insert_block(block));
-                        rows.push(&mut self.pages, pair, &numbits)?;
+                        rows.push_lines(&mut self.pages, pair, &numbits)?;
                     } else {
                         self.distinct.left_out += count;
                         is_written = false;

@@ -100,16 +100,15 @@ impl ByContext {
         for Entry { context, file, first, count } in self.entries {
             for number in first..first + u64::from(count) {
                 let columns = [context.into(), file.into(), number.into()];
-                write_record(&mut record, &columns);
-                self.tree.push_entry(pages, &record)?;
+                self.tree.push_entry(pages, write_record(&mut record, &columns))?;
             }
         }
         self.tree.finish(pages).map(|()| None)
     }
 }
 
-/// `line_bits`.
-pub(super) struct Lines {
+/// A table of hits, whose rows come in the order of its unique index.
+pub(super) struct HitTable {
     rows: Tree,
     unique: Tree,
     by_context: ByContext,
@@ -117,73 +116,63 @@ pub(super) struct Lines {
     record: Vec<u8>,
 }
 
-impl Lines {
-    pub(super) fn new(roots: &Roots) -> Lines {
-        Lines {
-            rows: roots.table("line_bits"),
-            unique: roots.index("sqlite_autoindex_line_bits_1"),
-            by_context: ByContext::new(roots, "hitlog_line_bits_context"),
-            last_rowid: 0,
-            record: Vec::new(),
-        }
+impl HitTable {
+    /// `line_bits`.
+    pub(super) fn lines(roots: &Roots) -> HitTable {
+        HitTable::new(roots, "line_bits", "hitlog_line_bits_context")
     }
 
-    pub(super) fn push(&mut self, pages: &mut Pages, pair: Pair, numbits: &[u8]) -> io::Result<()> {
-        let (file, context) = (pair.file().into(), pair.context().into());
-        write_record(&mut self.record, &[file, context, Column::Blob(numbits)]);
-        self.last_rowid += 1;
-        self.rows.push_row(pages, self.last_rowid, &self.record)?;
-        write_record(&mut self.record, &[file, context, self.last_rowid.into()]);
-        self.unique.push_entry(pages, &self.record)?;
-        self.by_context.push(pair, self.last_rowid);
-        Ok(())
+    /// `arc`.
+    pub(super) fn arcs(roots: &Roots) -> HitTable {
+        HitTable::new(roots, "arc", "hitlog_arc_context")
     }
 
-    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
-        self.rows.finish(pages)?;
-        self.unique.finish(pages)?;
-        self.by_context.finish(pages)
-    }
-}
-
-/// `arc` or `hitlog_other_arc`.
-pub(super) struct Arcs {
-    rows: Tree,
-    unique: Tree,
-    by_context: ByContext,
-    last_rowid: u64,
-    record: Vec<u8>,
-}
-
-impl Arcs {
-    pub(super) fn plain(roots: &Roots) -> Arcs {
-        Arcs::new(roots, "arc", "sqlite_autoindex_arc_1", "hitlog_arc_context")
+    /// `hitlog_other_arc`.
+    pub(super) fn other_arcs(roots: &Roots) -> HitTable {
+        HitTable::new(roots, "hitlog_other_arc", "hitlog_other_arc_context")
     }
 
-    pub(super) fn other(roots: &Roots) -> Arcs {
-        let unique = "sqlite_autoindex_hitlog_other_arc_1";
-        Arcs::new(roots, "hitlog_other_arc", unique, "hitlog_other_arc_context")
-    }
-
-    fn new(roots: &Roots, table: &str, unique: &str, by_context: &'static str) -> Arcs {
-        Arcs {
+    fn new(roots: &Roots, table: &str, by_context: &'static str) -> HitTable {
+        HitTable {
             rows: roots.table(table),
-            unique: roots.index(unique),
+            unique: roots.index(&format!("sqlite_autoindex_{table}_1")),
             by_context: ByContext::new(roots, by_context),
             last_rowid: 0,
             record: Vec::new(),
         }
     }
 
+    pub(super) fn push_lines(
+        &mut self,
+        pages: &mut Pages,
+        pair: Pair,
+        numbits: &[u8],
+    ) -> io::Result<()> {
+        let (file, context) = (pair.file().into(), pair.context().into());
+        let columns = [file, context, Column::Blob(numbits)];
+        self.push(pages, pair, &columns, |rowid| [file, context, rowid])
+    }
+
     #[inline]
-    pub(super) fn push(&mut self, pages: &mut Pages, pair: Pair, ends: Ends) -> io::Result<()> {
+    pub(super) fn push_arc(&mut self, pages: &mut Pages, pair: Pair, ends: Ends) -> io::Result<()> {
         let columns = [pair.file().into(), pair.context().into(), ends.from().into(), reached(ends)];
-        write_record(&mut self.record, &columns);
-        self.last_rowid += 1;
-        self.rows.push_row(pages, self.last_rowid, &self.record)?;
         let [file, context, from, to] = columns;
-        write_record(&mut self.record, &[file, context, from, to, self.last_rowid.into()]);
-        self.unique.push_entry(pages, &self.record)?;
+        self.push(pages, pair, &columns, |rowid| [file, context, from, to, rowid])
+    }
+
+    /// Adds a row; `unique` makes its entry in the unique index from its rowid.
+    #[inline]
+    fn push<const N: usize, const M: usize>(
+        &mut self,
+        pages: &mut Pages,
+        pair: Pair,
+        columns: &[Column<'_>; N],
+        unique: impl FnOnce(Column<'static>) -> [Column<'static>; M],
+    ) -> io::Result<()> {
+        self.last_rowid += 1;
+        self.rows.push_row(pages, self.last_rowid, write_record(&mut self.record, columns))?;
+        let entry = unique(self.last_rowid.into());
+        self.unique.push_entry(pages, write_record(&mut self.record, &entry))?;
         self.by_context.push(pair, self.last_rowid);
         Ok(())
     }
@@ -224,9 +213,8 @@ impl KnownArcs {
         let FileArc { file, ends } = arc;
         let number = self.of_file.len() as u32;
         let columns = [file.into(), number.into(), ends.from().into(), reached(ends)];
-        write_record(&mut self.record, &columns);
         self.of_file.push(arc);
-        self.rows.push_entry(pages, &self.record)
+        self.rows.push_entry(pages, write_record(&mut self.record, &columns))
     }
 
     /// The ends of an arc of the present file.
@@ -239,8 +227,7 @@ impl KnownArcs {
         by_ends.sort_unstable();
         for (FileArc { file, ends }, number) in by_ends {
             let columns = [file.into(), ends.from().into(), reached(ends), number.into()];
-            write_record(&mut self.record, &columns);
-            self.by_ends.push_entry(pages, &self.record)?;
+            self.by_ends.push_entry(pages, write_record(&mut self.record, &columns))?;
         }
         Ok(())
     }
@@ -277,8 +264,7 @@ impl ArcBits {
     ) -> io::Result<()> {
         let (file, context) = (pair.file().into(), pair.context().into());
         let columns = [file, block.into(), context, bits.into()];
-        write_record(&mut self.record, &columns);
-        self.rows.push_entry(pages, &self.record)?;
+        self.rows.push_entry(pages, write_record(&mut self.record, &columns))?;
         self.by_context.push(pair, block.into());
         Ok(())
     }
@@ -316,8 +302,7 @@ impl ChildLines {
     pub(super) fn end_file(&mut self, pages: &mut Pages) -> io::Result<()> {
         for (pair, first, last) in self.waiting.drain(..) {
             let columns = [pair.file().into(), pair.context().into(), first.into(), last.into()];
-            write_record(&mut self.record, &columns);
-            self.rows.push_entry(pages, &self.record)?;
+            self.rows.push_entry(pages, write_record(&mut self.record, &columns))?;
         }
         Ok(())
     }
@@ -334,9 +319,9 @@ pub(super) fn write_numbers(
     mut lines: impl Iterator<Item = u32>,
 ) -> io::Result<()> {
     let mut record = Vec::new();
-    write_record(&mut record, &[Column::Null]);
+    let record = write_record(&mut record, &[Column::Null]);
     let mut tree = roots.table("hitlog_number");
-    lines.try_for_each(|line| tree.push_row(pages, line.into(), &record))?;
+    lines.try_for_each(|line| tree.push_row(pages, line.into(), record))?;
     tree.finish(pages)
 }
 
@@ -349,8 +334,7 @@ pub(super) fn write_log_files<'a>(
     let mut record = Vec::new();
     let mut tree = roots.index("hitlog_log_file");
     for (file, log_id) in rows {
-        write_record(&mut record, &[file.into(), Column::Text(log_id)]);
-        tree.push_entry(pages, &record)?;
+        tree.push_entry(pages, write_record(&mut record, &[file.into(), Column::Text(log_id)]))?;
     }
     tree.finish(pages)
 }
