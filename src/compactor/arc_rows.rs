@@ -120,8 +120,9 @@ impl ArcRows {
         lines_of_file.merge(&self.ends);
         self.ends.remove(&self.lines);
         if let (Some(pair), Rows::Compact(compact)) = (self.pair, &mut self.rows) {
-            for ends in self.ends.iter().map(Ends::only) {
-                compact.set(pages, FileArc { file: pair.file(), ends }, self.numbers.of(ends))?;
+            for line in self.ends.iter() {
+                let arc = FileArc { file: pair.file(), ends: Ends::only(line) };
+                compact.set(pages, arc, self.numbers.of_end(line))?;
             }
             compact.end_pair(pages, pair)?;
         }
@@ -171,8 +172,8 @@ struct Numbers {
     all: HashMap<Ends, u32>,
     /// By position in the dictionary of the part that is being written.
     of_part: Vec<Option<u32>>,
-    /// By line, of lines to themselves.
-    of_lines: Vec<Option<u32>>,
+    /// By line, of lines to themselves and of lines alone.
+    by_line: [Vec<Option<u32>>; 2],
     /// How many different arcs there were in all files, without those that say no more than that a line ran.
     arcs: u64,
     /// Some arcs had no number, and were not counted.
@@ -192,17 +193,29 @@ impl Numbers {
         number
     }
 
+    /// The number of a line to itself.
     #[inline]
     fn of_line(&mut self, line: u32) -> Number {
-        let line = line as usize;
-        if let Some(Some(number)) = self.of_lines.get(line) {
+        self.of_single(0, line, line_to_itself(line))
+    }
+
+    /// The number of a line alone.
+    #[inline]
+    fn of_end(&mut self, line: u32) -> Number {
+        self.of_single(1, line, Ends::only(line))
+    }
+
+    #[inline]
+    fn of_single(&mut self, kind: usize, line: u32, ends: Ends) -> Number {
+        let at = line as usize;
+        if let Some(Some(number)) = self.by_line[kind].get(at) {
             return Number { number: *number, is_first: false };
         }
-        if self.of_lines.len() <= line {
-            self.of_lines.resize(line + 1, None);
+        let number = self.of(ends);
+        if self.by_line[kind].len() <= at {
+            self.by_line[kind].resize(at + 1, None);
         }
-        let number = self.of(line_to_itself(line as u32));
-        self.of_lines[line] = Some(number.number);
+        self.by_line[kind][at] = Some(number.number);
         number
     }
 
@@ -219,7 +232,7 @@ impl Numbers {
 
     fn end_file(&mut self) {
         self.all.clear();
-        self.of_lines.clear();
+        self.by_line.iter_mut().for_each(Vec::clear);
     }
 }
 
