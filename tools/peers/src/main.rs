@@ -9,6 +9,7 @@ mod databases;
 mod files;
 mod hits;
 mod loggers;
+mod lttng;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -18,37 +19,65 @@ use std::time::{Duration, Instant};
 
 use hits::{Hits, Page};
 
+type Prepare = fn(&Path) -> Result<(), Box<dyn Error>>;
 type Fill = fn(&Path, Hits) -> Result<(), Box<dyn Error>>;
 type Count = fn(&Path) -> Result<u64, Box<dyn Error>>;
 
-/// Each peer, the promise it makes for a record when the call returns, and how to fill and read it.
-const PEERS: [(&str, &str, Fill, Count); 11] = [
-    ("hitlog", "survives the process", files::fill_hitlog, files::count_hitlog),
-    ("write(2) per record", "survives the process", files::fill_by_write, files::count_records),
-    ("BufWriter, 8 KiB", "none until flushed", files::fill_buffered, files::count_records),
-    ("measureme", "none until flushed", loggers::fill_measureme, loggers::count_measureme),
-    ("tracing-appender", "none until flushed", loggers::fill_tracing, loggers::count_lines),
-    (
+/// One way to keep records.
+struct Peer {
+    name: &'static str,
+    /// What it promises for a record when the call returns.
+    promise: &'static str,
+    /// Why it cannot be measured here, if so.
+    absent: fn() -> Option<String>,
+    /// What is done before the process starts that records, and is not measured.
+    prepare: Prepare,
+    fill: Fill,
+    /// How many records are there.
+    count: Count,
+}
+
+const fn peer(name: &'static str, promise: &'static str, fill: Fill, count: Count) -> Peer {
+    Peer { name, promise, absent: || None, prepare: |_| Ok(()), fill, count }
+}
+
+const PEERS: [Peer; 12] = [
+    peer("hitlog", "survives the process", files::fill_hitlog, files::count_hitlog),
+    peer("write(2) per record", "survives the process", files::fill_by_write, files::count_records),
+    peer("BufWriter, 8 KiB", "none until flushed", files::fill_buffered, files::count_records),
+    peer("measureme", "none until flushed", loggers::fill_measureme, loggers::count_measureme),
+    peer("tracing-appender", "none until flushed", loggers::fill_tracing, loggers::count_lines),
+    Peer {
+        absent: lttng::absent,
+        prepare: lttng::prepare,
+        ..peer("LTTng-UST", "survives the process", lttng::fill, lttng::count)
+    },
+    peer(
         "LMDB, batches of 1000",
         "survives from the commit",
         databases::fill_lmdb_batches,
         databases::count_lmdb,
     ),
-    (
+    peer(
         "LMDB, a transaction each",
         "survives the process",
         databases::fill_lmdb_each,
         databases::count_lmdb,
     ),
-    (
+    peer(
         "SQLite WAL, batches of 1000",
         "survives from the commit",
         databases::fill_batches,
         databases::count_rows,
     ),
-    ("SQLite WAL, autocommit", "survives the process", databases::fill_wal, databases::count_rows),
-    ("SQLite, autocommit", "survives a power loss", databases::fill_autocommit, databases::count_rows),
-    ("okaywal", "survives a power loss", loggers::fill_okaywal, loggers::count_okaywal),
+    peer("SQLite WAL, autocommit", "survives the process", databases::fill_wal, databases::count_rows),
+    peer(
+        "SQLite, autocommit",
+        "survives a power loss",
+        databases::fill_autocommit,
+        databases::count_rows,
+    ),
+    peer("okaywal", "survives a power loss", loggers::fill_okaywal, loggers::count_okaywal),
 ];
 
 /// How much is done.
@@ -99,16 +128,19 @@ fn main() -> ExitCode {
 
 /// Prints the table; whether hitlog kept every record.
 fn compare(effort: &Effort) -> Result<bool, Box<dyn Error>> {
+    let absences: Vec<Option<String>> = PEERS.iter().map(|peer| (peer.absent)()).collect();
+    let present: Vec<usize> = (0..PEERS.len()).filter(|peer| absences[*peer].is_none()).collect();
     let mut best = [f64::INFINITY; PEERS.len()];
     for _ in 0..effort.rounds {
-        for (peer, best) in best.iter_mut().enumerate() {
-            *best = best.min(run(peer, effort, false)?.ns_per_record());
+        for peer in &present {
+            best[*peer] = best[*peer].min(run(*peer, effort, false)?.ns_per_record());
         }
     }
     println!("| peer | ns per record | to hitlog | at SIGKILL | read back | lost | promise |");
     println!("|---|---:|---:|---:|---:|---:|---|");
     let mut hitlog_lost = 0;
-    for (peer, (name, promise, ..)) in PEERS.iter().enumerate() {
+    for peer in present {
+        let Peer { name, promise, .. } = PEERS[peer];
         let worst = worst_kill(peer, effort)?;
         let Outcome { handed_over, read_back, .. } = worst;
         let lost = worst.lost();
@@ -123,6 +155,11 @@ fn compare(effort: &Effort) -> Result<bool, Box<dyn Error>> {
         "\n{} records; cost: best of {1} rounds; loss: worst of {1}.",
         effort.records, effort.rounds
     );
+    for (peer, absence) in PEERS.iter().zip(absences) {
+        if let Some(reason) = absence {
+            println!("{} is not measured: {reason}", peer.name);
+        }
+    }
     Ok(hitlog_lost == 0)
 }
 
@@ -145,7 +182,9 @@ fn run(peer: usize, effort: &Effort, kill: bool) -> Result<Outcome, Box<dyn Erro
     let page = Page::open(&scratch.path().join("page"))?;
     let data = scratch.path().join("data");
     std::fs::create_dir(&data)?;
+    (PEERS[peer].prepare)(&data)?;
     let mut child = Command::new(std::env::current_exe()?)
+        .env("LTTNG_UST_ALLOW_BLOCKING", "1")
         .args(["child", &peer.to_string()])
         .arg(scratch.path())
         .args([effort.records.to_string().as_str(), if kill { "kill" } else { "end" }])
@@ -163,12 +202,14 @@ fn run(peer: usize, effort: &Effort, kill: bool) -> Result<Outcome, Box<dyn Erro
     }
     let status = child.wait()?;
     if !kill && !status.success() {
-        return Err(format!("{} failed: {status}", PEERS[peer].0).into());
+        return Err(format!("{} failed: {status}", PEERS[peer].name).into());
     }
     let handed_over = page.handed_over().load(Ordering::Relaxed);
-    let read_back = PEERS[peer].3(&data)?;
+    let read_back = (PEERS[peer].count)(&data)?;
     if !kill && read_back != handed_over {
-        return Err(format!("{}: {read_back} of {handed_over} after a clean end", PEERS[peer].0).into());
+        return Err(
+            format!("{}: {read_back} of {handed_over} after a clean end", PEERS[peer].name).into()
+        );
     }
     Ok(Outcome { handed_over, read_back, elapsed_ns: page.elapsed_ns().load(Ordering::Relaxed) })
 }
@@ -177,10 +218,10 @@ fn run(peer: usize, effort: &Effort, kill: bool) -> Result<Outcome, Box<dyn Erro
 fn child(peer: &str, scratch: &str, records: &str, kill: bool) -> Result<bool, Box<dyn Error>> {
     let scratch = PathBuf::from(scratch);
     let page = Page::open(&scratch.join("page"))?;
-    let (_, _, fill, _) = PEERS[peer.parse::<usize>()?];
     let hits = Hits { page: &page, next: 0, end: records.parse()?, to_be_killed: kill };
+    let peer: usize = peer.parse()?;
     let begin = Instant::now();
-    fill(&scratch.join("data"), hits)?;
+    (PEERS[peer].fill)(&scratch.join("data"), hits)?;
     page.elapsed_ns().store(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
     Ok(true)
 }
