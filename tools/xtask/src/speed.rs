@@ -92,9 +92,9 @@ fn append(is_short: bool) -> Result<String> {
     Ok(output)
 }
 
-/// What is counted: in words, as the bench calls it, and how many instructions it may take.
-const INSTRUCTIONS: [(&str, &str, u32); 2] =
-    [("append, hot, instructions", "new", 110), ("line seen before, instructions", "seen", 40)];
+/// What is counted: in words, as the bench calls it, and how many instructions it is to take, if that is said.
+const INSTRUCTIONS: [(&str, &str, &str); 2] =
+    [("append, hot, instructions", "new", "110"), ("line seen before, instructions", "seen", "")];
 
 /// Calls of the two runs whose difference is taken, so that all that a process does once falls out.
 const CALLS: [u32; 2] = [1_000, 51_000];
