@@ -14,6 +14,9 @@ const FEATURE_SETS: [&str; 4] = ["recorder", "reader", "compactor", "query"];
 /// Python code outside the package, which is checked by the package's rules.
 const PYTHON_FILES: [&str; 3] = ["tools/xtask/python", "tools/spec_reader.py", "fuzz/make_corpus.py"];
 
+/// How many of Python's tests run at once. Most of them wait for their processes most of the time.
+const PYTEST_WORKERS: &str = "3";
+
 /// Tests by their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -121,7 +124,8 @@ impl Session {
         self.stage(&format!("Python {version}: the package's tests"), |session| {
             let mut pytest = venv.program("python");
             pytest
-                .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+                .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", PYTEST_WORKERS])
+                .args(["--dist", "worksteal"])
                 .current_dir(root().join("tools/python"));
             session.count(&mut pytest, count_pytest)
         });
