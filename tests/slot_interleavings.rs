@@ -35,6 +35,6 @@ fn a_scan_sees_whole_records_or_none() {
 #[test]
 fn a_scan_beside_three_writers_sees_whole_records_or_none() {
     let mut model = Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(|| append_and_scan(3));
 }
