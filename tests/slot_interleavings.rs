@@ -1,8 +1,8 @@
-//! Every interleaving of two appending threads and a scan, by loom: what a scan accepts was appended
-//! whole, and what it does not accept yet is blank.
+//! Every interleaving of two appending threads and a scan, by loom, and of three those in which at most two
+//! threads are interrupted: what a scan accepts was appended whole, and what it does not accept yet is blank.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test slot_interleavings` - without the flag there is
-//! nothing here to run.
+//! nothing here to run. `LOOM_MAX_PREEMPTIONS` sets how many interruptions there may be.
 
 #![cfg(loom)]
 
@@ -35,6 +35,7 @@ fn a_scan_sees_whole_records_or_none() {
 #[test]
 fn a_scan_beside_three_writers_sees_whole_records_or_none() {
     let mut model = Builder::new();
+    // One takes 0.01 s, two 5 s; three are not through after 20 s.
     model.preemption_bound = model.preemption_bound.or(Some(2));
     model.check(|| append_and_scan(3));
 }

@@ -1,5 +1,5 @@
-//! Three appending threads and a scanning one in a hundred thousand random orders, by shuttle: loom, which
-//! tries every order of two, does not come to an end with more.
+//! Three appending threads and a scanning one, with several appends each, in a hundred thousand random orders,
+//! by shuttle: loom does not come to an end with as many.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test --release --test slot_schedules` - without the flag there is nothing
 //! here to run. `HITLOG_SCHEDULES` sets how many orders are tried.
