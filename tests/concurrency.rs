@@ -1,8 +1,8 @@
 //! Compactors and writers at work at once: whoever is first or last, each output is whole, no log of a living
 //! writer goes, and what was once there stays.
 //!
-//! `HITLOG_ROUNDS` sets how many rounds of living writers there are, `HITLOG_STARTS` how many pairs of
-//! compactors.
+//! `HITLOG_ROUNDS` sets how many rounds of living writers there are, each with ten compactions beside them,
+//! `HITLOG_STARTS` how many pairs of compactors, `HITLOG_CHANGES` how many logs are changed.
 #![allow(clippy::print_stdout, reason = "the figures")]
 
 #[path = "common/process_log.rs"]
@@ -21,6 +21,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often a run is compacted while its writers live.
+const COMPACTIONS: usize = 10;
 
 /// (context, line)
 type Hits = BTreeSet<(String, u32)>;
@@ -59,7 +63,8 @@ fn writing_process() {
             let _context = recorder.context(context);
             for line in (2..60_000).take_while(|_| !stopped.load(Ordering::Relaxed)) {
                 recorder.line(file, line);
-                (0..200).for_each(|_| std::hint::spin_loop());
+                // Leaves the processor to the compactions that it is there for.
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         let mut told = String::new();
@@ -95,7 +100,7 @@ impl Writer {
 
 #[test]
 fn what_living_writers_recorded_is_there_and_stays_there() {
-    let rounds = figure("HITLOG_ROUNDS", 10);
+    let rounds = figure("HITLOG_ROUNDS", 20);
     println!("HITLOG_ROUNDS={rounds}");
     for round in 0..rounds {
         let folder = tempfile::tempdir().unwrap();
@@ -105,11 +110,20 @@ fn what_living_writers_recorded_is_there_and_stays_there() {
             (0..4 + round % 5).map(|number| Writer::start(&run, format!("writer {number}"))).collect();
         let logs = fs::read_dir(&run).unwrap().count();
         assert_eq!(logs, writers.len(), "round {round}");
-        let first = compact(std::slice::from_ref(&run), &options, &()).unwrap();
-        assert_eq!(first.processes.running, writers.len() as u64, "round {round}");
-        assert_eq!((first.damaged, first.foreign, first.unnamed), (0, 0, 0), "round {round}");
-        let early = hits(&output);
-        assert_eq!(fs::read_dir(&run).unwrap().count(), logs, "no log of a living writer is deleted");
+        let mut early = Hits::new();
+        for _ in 0..COMPACTIONS {
+            let report = compact(std::slice::from_ref(&run), &options, &()).unwrap();
+            assert_eq!(report.processes.running, writers.len() as u64, "round {round}");
+            assert_eq!((report.damaged, report.foreign, report.unnamed), (0, 0, 0), "round {round}");
+            let found = hits(&output);
+            assert!(early.is_subset(&found), "round {round}: what was there is gone");
+            early = found;
+            assert_eq!(
+                fs::read_dir(&run).unwrap().count(),
+                logs,
+                "no log of a living writer is deleted"
+            );
+        }
         let ends = writers.into_iter().enumerate().map(|(number, writer)| (number % 2 == 1, writer));
         let ended: Vec<(bool, String)> =
             ends.map(|(is_killed, writer)| (is_killed, writer.end(is_killed))).collect();
@@ -140,7 +154,7 @@ fn compactor(run: &Path, output: &Path) -> Child {
 
 #[test]
 fn two_compactors_at_once_leave_one_whole_output_each() {
-    let starts = figure("HITLOG_STARTS", 40);
+    let starts = figure("HITLOG_STARTS", 500);
     println!("HITLOG_STARTS={starts}");
     let folder = tempfile::tempdir().unwrap();
     let runs: Vec<PathBuf> = (1..=2)
@@ -191,7 +205,7 @@ fn two_compactors_at_once_leave_one_whole_output_each() {
 /// A log that is cut, deleted or replaced while its process lives harms neither.
 #[test]
 fn a_log_that_changes_under_its_writer_harms_no_reader() {
-    for round in 0..figure("HITLOG_CHANGES", 12) {
+    for round in 0..figure("HITLOG_CHANGES", 100) {
         let folder = tempfile::tempdir().unwrap();
         let (run, output) = (folder.path().join("run"), folder.path().join("hitlog.db"));
         let victim = Writer::start(&run, "victim".into());

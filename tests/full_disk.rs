@@ -18,7 +18,7 @@ use std::path::Path;
 use common::{Content, logs};
 use hitlog::Recorder;
 use hitlog::format::Record;
-use mounts::{Mounted, alone, make_image};
+use mounts::{Mounted, alone, make_image, on_mounted};
 use processes::{fork, wait};
 
 const WRITERS: u32 = 8;
@@ -87,27 +87,27 @@ fn check(content: &Content, what: &str) -> usize {
 
 #[test]
 fn a_full_tmpfs_stops_the_recording_and_nothing_else() {
-    let _alone = alone();
-    for kib in sizes() {
-        match Mounted::tmpfs(kib) {
-            Ok(disk) => fill(disk.path(), &format!("{kib} KiB of tmpfs"), || {}),
-            Err(reason) => return println!("skipped: no tmpfs can be mounted here: {reason}"),
+    on_mounted("tmpfs", || {
+        for kib in sizes() {
+            let disk = Mounted::tmpfs(kib)?;
+            fill(disk.path(), &format!("{kib} KiB of tmpfs"), || {});
         }
-    }
+        Ok(())
+    });
 }
 
 #[test]
 fn a_full_ext4_stops_the_recording_and_nothing_else() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let image = folder.path().join("image");
-    for kib in sizes() {
-        let made = make_image(&image, kib as u64, &["mkfs.ext4", "-q", "-F", "-b", "1024"]);
-        match made.and_then(|()| Mounted::new(&image, &["-o", "loop"])) {
-            Ok(disk) => fill(disk.path(), &format!("{kib} KiB of ext4"), || {}),
-            Err(reason) => return println!("skipped: no ext4 can be mounted here: {reason}"),
+    on_mounted("ext4", || {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        for kib in sizes() {
+            make_image(&image, kib as u64, &["mkfs.ext4", "-q", "-F", "-b", "1024"])?;
+            let disk = Mounted::new(&image, &["-o", "loop"])?;
+            fill(disk.path(), &format!("{kib} KiB of ext4"), || {});
         }
-    }
+        Ok(())
+    });
 }
 
 #[test]

@@ -29,7 +29,7 @@ use std::time::Duration;
 use hitlog::Recorder;
 use hitlog::format::{Record, Slot};
 use hitlog::reader::{Digest, LogReader};
-use mounts::{Mounted, alone, make_image};
+use mounts::{Mounted, make_image, on_mounted};
 use processes::{Shared, fork, kill, wait};
 use random::{Random, figure};
 
@@ -210,10 +210,7 @@ fn judge_log(log: &LogReader, progress: &Progress, seed: u64) -> u64 {
 }
 
 fn trial(trial: &Trial) {
-    let _alone = alone();
-    if let Err(reason) = lose_power(trial) {
-        println!("skipped: no {} can be mounted here: {reason}", trial.mkfs[0]);
-    }
+    on_mounted(trial.mkfs[0].trim_start_matches("mkfs."), || lose_power(trial));
 }
 
 #[test]

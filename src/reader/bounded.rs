@@ -80,6 +80,16 @@ mod tests {
         }
     }
 
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Wide(u32);
+
+    impl Keyed for Wide {
+        type Key = u32;
+        fn key(&self) -> u32 {
+            self.0
+        }
+    }
+
     fn filled(items: &[Item], limit: usize) -> Bounded<Item> {
         let mut list = Bounded::new(limit);
         items.iter().for_each(|item| list.push(*item));
@@ -111,5 +121,25 @@ mod tests {
         let items = [(5, 1), (3, 2), (3, 1), (9, 0), (1, 7)];
         assert_eq!(filled(&items, 3).finish(), (vec![(1, 7), (3, 1), (5, 1)], true));
         assert!(!filled(&items, 4).finish().1);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_takes_no_memory() {
+        let mut list = Bounded::new(64);
+        for number in 0..2000_u32 {
+            list.push(Wide(2000 - number));
+            assert!(list.items.len() <= 72, "an eighth above the limit");
+        }
+        assert_eq!(list.ceiling.map(|item| item.0 >= 64), Some(true));
+        let before = list.items.len();
+        (0..1000).for_each(|number| list.push(Wide(5000 + number)));
+        assert_eq!(list.items.len(), before, "none of these can be among the smallest");
+    }
+
+    #[test]
+    fn one_item_given_often_is_one_item() {
+        let mut list = filled(&[(1, 1); 10], 8);
+        list.push((2, 2));
+        assert_eq!(list.finish(), (vec![(1, 1), (2, 2)], false));
     }
 }

@@ -307,7 +307,97 @@ impl Visitor for Digest {
 
 #[cfg(test)]
 mod tests {
-    use super::IdSet;
+    use super::*;
+    use crate::format::{EndReason, NameChunk, NameSpace};
+
+    fn name(space: NameSpace, id: u32) -> Record {
+        Record::Name {
+            space,
+            id,
+            index: 0,
+            last: true,
+            chunk: NameChunk::new(format!("{id}").as_bytes()),
+        }
+    }
+
+    fn some_of_each() -> Vec<Slot> {
+        let facts = |file, size| Record::FileFacts { file, size, mtime_ns: 5 };
+        let sample = |value| Record::Sample { name: 2, context: 1, time_ns: 7, value };
+        let trailer = |records| {
+            let reason = EndReason::Closed;
+            Record::Trailer { reason, exit_code: None, time_ns: 40, records, lost: 0 }
+        };
+        let records = [
+            name(NameSpace::File, 1),
+            name(NameSpace::File, 2),
+            name(NameSpace::Context, 1),
+            name(NameSpace::Sample, 2),
+            facts(1, 10),
+            facts(2, 20),
+            facts(1, 99),
+            Record::ContextStart { context: 1, thread: 0, time_ns: 3, inherited: false },
+            Record::Line { context: 1, file: 1, line: 1 },
+            Record::Line { context: 1, file: 1, line: 2 },
+            Record::Arc { context: 1, file: 2, from: 1, to: 2 },
+            Record::Arc { context: 0, file: 2, from: 2, to: 3 },
+            Record::Arc { context: 0, file: 2, from: 3, to: 4 },
+            Record::Line { context: 0, file: 5, line: 3 },
+            sample(8),
+            sample(9),
+            Record::ContextStop { context: 1, thread: 0, time_ns: 9 },
+            Record::Loss { lost: 3, errno: 28, time_ns: 8 },
+            Record::Unknown { kind: 0xF0 },
+            Record::Unknown { kind: 0xF0 },
+            Record::Resumed { time_ns: 30 },
+            trailer(20),
+            trailer(22),
+        ];
+        let others = [
+            Slot::Damaged(SlotDamage::Checksum),
+            Slot::Foreign { place: 77 },
+            Slot::Blank { unfinished: true },
+        ];
+        records.map(Slot::Valid).into_iter().chain(others).collect()
+    }
+
+    fn digest(slots: &[Slot], first: u32) -> Digest {
+        let mut digest = Digest::default();
+        (first..).zip(slots).for_each(|(number, slot)| digest.add(number, slot));
+        digest
+    }
+
+    #[test]
+    fn everything_but_the_hits_is_kept_and_hits_are_counted() {
+        let contents = digest(&some_of_each(), 0).finish();
+        assert_eq!((contents.lines, contents.arcs), (3, 3));
+        assert_eq!(contents.hits_by_file, [(1, 2), (2, 3), (5, 1)]);
+        assert_eq!(contents.unnamed_files.ids, [5]);
+        let ids = [&contents.files, &contents.contexts, &contents.sample_names]
+            .map(|names| names.iter().map(|(id, _)| id).collect::<Vec<_>>());
+        assert_eq!(ids, [vec![1, 2], vec![1], vec![2]]);
+        let facts = contents.file_facts.iter().map(|facts| (facts.file, facts.size));
+        assert_eq!(facts.collect::<Vec<_>>(), [(1, 10), (2, 20)], "the first of each file");
+        assert_eq!(contents.samples.iter().map(|sample| sample.value).collect::<Vec<_>>(), [8, 9]);
+        assert_eq!((contents.trailers, contents.records_promised), (2, 22));
+        assert_eq!((contents.lost, contents.lost_errno), (3, 28));
+        assert_eq!(contents.unknown_kinds, [(0xF0, 2)]);
+        let slots = (contents.damaged[0].slot, contents.foreign[0].slot, contents.foreign[0].place);
+        assert_eq!(slots, (23, 24, 77));
+    }
+
+    #[test]
+    fn ranges_in_any_order_say_what_the_whole_says() {
+        let slots = some_of_each();
+        let whole = digest(&slots, 0).finish();
+        for cut in 0..=slots.len() {
+            let (left, right) = slots.split_at(cut);
+            let (left, right) = (digest(left, 0), digest(right, cut as u32));
+            for (mut first, second) in [(left.clone(), right.clone()), (right, left)] {
+                first.merge(second);
+                assert_eq!(first.finish(), whole, "cut at {cut}");
+            }
+        }
+    }
 
     #[test]
     fn a_merged_set_has_the_ids_of_both_whichever_is_longer() {

@@ -72,7 +72,7 @@ mod tests {
     fn own_header() -> Header {
         Header {
             pid: std::process::id(),
-            process_start_ticks: start_ticks(std::process::id()).unwrap(),
+            process_start_ticks: process("self").unwrap().start_ticks,
             pid_namespace: pid_namespace().unwrap(),
             boot_id: boot_id().unwrap(),
             ..Header::default()

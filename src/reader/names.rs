@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn each_name_is_found_by_its_id() {
+        let texts = [(1, &b"a.py"[..]), (2, b"src/a/rather/long/path.py"), (7, b"c.py")];
+        let all: Vec<_> = texts.iter().flat_map(|(id, text)| chunks(*id, text, id * 10)).collect();
+        let names = joined(&all);
+        assert_eq!(names.iter().collect::<Vec<_>>(), texts);
+        texts.iter().for_each(|(id, text)| assert_eq!(names.get(*id), Some(*text)));
+        assert_eq!((names.get(3), names.len(), names.is_empty()), (None, 3, false));
+    }
+
+    #[test]
     fn a_name_with_a_gap_is_not_a_name() {
         let text = b"src/a/rather/long/path/of/a/file.py";
         for lost in 0..3 {

@@ -260,7 +260,8 @@ fn no_identity(path: PathBuf, copies: [Result<(), HeaderDamage>; 2]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::log_file_name;
+    use crate::format::{Record, log_file_name, place, seal, slot_bytes};
+    use crate::reader::Digest;
     use byteorder::{ByteOrder as _, LittleEndian};
 
     const ID: LogId = [0xAB; 16];
@@ -296,6 +297,27 @@ mod tests {
         assert_eq!((log.header(), log.log_id(), log.pid()), (None, ID, Some(7)));
         assert!(log.header_was_never_written());
         assert_eq!(log.header_copies(), [Err(HeaderDamage::Magic); 2]);
+    }
+
+    fn is_whole(path: &Path) -> bool {
+        let log = LogReader::open(path).unwrap();
+        let mut digest = Digest::default();
+        let counts = log.scan(0..u32::MAX, |number, slot| digest.add(number, &slot)).unwrap();
+        digest.finish().is_whole(&log, &counts)
+    }
+
+    #[test]
+    fn a_log_without_a_header_is_whole_only_before_the_first_record() {
+        let zeros = || vec![0; HEADER_COPY_SIZE];
+        let (_folder, path) = log_with([zeros(), zeros()], 64);
+        assert!(is_whole(&path), "the process died before it could record");
+        let record = Record::Resumed { time_ns: 1 };
+        let slot = slot_bytes(seal(record.words(), place(&ID, 1)));
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&slot, (HEADER_SIZE + RECORD_SIZE) as u64).unwrap();
+        assert!(!is_whole(&path), "it recorded, and its header is gone");
+        let (_folder, path) = log_with([vec![1; HEADER_COPY_SIZE], zeros()], 64);
+        assert!(!is_whole(&path), "no writer leaves such a copy");
     }
 
     #[test]

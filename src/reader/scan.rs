@@ -288,21 +288,25 @@ mod tests {
         (folder, log)
     }
 
-    #[test]
-    fn each_slot_is_in_one_class() {
+    /// A slot of each class, and two of one.
+    fn one_of_each() -> [[u8; RECORD_SIZE]; 6] {
         let mut unfinished = slot_bytes(line(5), &ID, 2);
         unfinished[24..].fill(0);
         let mut flipped = slot_bytes(line(6), &ID, 3);
         flipped[9] ^= 4;
-        let slots = [
+        [
             slot_bytes(line(1), &ID, 0),
             [0; RECORD_SIZE],
             unfinished,
             flipped,
             slot_bytes(line(4), &ID, 5),
             slot_bytes(line(0), &ID, 5),
-        ];
-        let (_folder, log) = log_of(&slots);
+        ]
+    }
+
+    #[test]
+    fn each_slot_is_in_one_class() {
+        let (_folder, log) = log_of(&one_of_each());
         let mut seen = Vec::new();
         let counts = log.scan(0..u32::MAX, |number, slot| seen.push((number, slot))).unwrap();
         let expected = [
@@ -316,6 +320,49 @@ mod tests {
         let expected =
             SlotCounts { slots: 6, valid: 1, blank: 2, unfinished: 1, damaged: 2, foreign: 1 };
         assert_eq!(counts, expected);
+        for cut in 0..6 {
+            let mut sum = log.scan(0..cut, |_, _| {}).unwrap();
+            sum += log.scan(cut..6, |_, _| {}).unwrap();
+            assert_eq!(sum, expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_the_medium_does_not_give_is_counted_slot_by_slot() {
+        let (_folder, mut log) = log_of(&vec![[0; RECORD_SIZE]; 300]);
+        // Nothing is mapped at these addresses: every read is an input/output error.
+        log.file = File::open("/proc/self/mem").unwrap();
+        let mut seen = Vec::new();
+        let counts = log.scan(0..300, |number, slot| seen.push((number, slot))).unwrap();
+        let unreadable = |number| (number, Slot::Damaged(SlotDamage::Unreadable));
+        assert_eq!(seen, (0..300).map(unreadable).collect::<Vec<_>>());
+        assert_eq!(counts, SlotCounts { slots: 300, damaged: 300, ..SlotCounts::default() });
+    }
+
+    /// The visitor of the first slot plays the writer, who stores the second one meanwhile.
+    #[test]
+    fn a_record_that_is_just_being_stored_is_looked_at_again() {
+        let whole = [0, 1].map(|slot| slot_bytes(line(slot + 1), &ID, slot));
+        let mut begun = whole;
+        begun[1][24..].fill(0);
+        let (_folder, log) = log_of(&begun);
+        let writer = File::options().write(true).open(log.path()).unwrap();
+        let scan = || {
+            let mut seen = Vec::new();
+            let log = LogReader::open(log.path()).unwrap();
+            let counts = log.scan(0..2, |number, slot| {
+                writer.write_all_at(&whole[1], offset_of(1)).unwrap();
+                seen.push((number, slot));
+            });
+            writer.write_all_at(&begun[1], offset_of(1)).unwrap();
+            (counts.unwrap(), seen)
+        };
+        let first = (0, Slot::Valid(line(1)));
+        assert_eq!(scan().1, [first, (1, Slot::Blank { unfinished: true })], "nobody writes");
+        fs2::FileExt::lock_exclusive(&writer).unwrap();
+        let (counts, seen) = scan();
+        assert_eq!(seen, [first, (1, Slot::Valid(line(2)))]);
+        assert_eq!(counts, SlotCounts { slots: 2, valid: 2, ..SlotCounts::default() });
     }
 
     #[test]

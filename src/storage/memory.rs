@@ -31,8 +31,13 @@ impl Memory {
     pub fn to_bytes(&self) -> Vec<u8> {
         let extended = self.extended.load(Ordering::Acquire) as usize;
         let mut bytes = self.header.lock().map(|header| header.clone()).unwrap_or_default();
-        for cell in self.cells.iter().take(extended.saturating_sub(HEADER_SIZE) / RECORD_SIZE) {
-            bytes.extend(slot_bytes(cell.load()));
+        bytes.resize(extended.max(HEADER_SIZE), 0);
+        for (cell, slot) in self.cells.iter().zip(bytes[HEADER_SIZE..].chunks_exact_mut(RECORD_SIZE)) {
+            let words = cell.load();
+            // Most of a log is blank.
+            if words != [0; 4] {
+                slot.copy_from_slice(&slot_bytes(words));
+            }
         }
         bytes
     }

@@ -26,12 +26,11 @@ impl Content {
         assert_eq!(second.as_ref(), Ok(&header), "both header copies are equal");
         let mut content = Content { header, ..Content::default() };
         for (slot, record) in bytes[HEADER_SIZE..].chunks_exact(RECORD_SIZE).enumerate() {
-            let words = slot_words(record);
             // Most of a log is blank, and checksums of it would be most of the work.
-            if words == [0; 4] {
+            if record == [0; RECORD_SIZE] {
                 continue;
             }
-            match classify(words, place(&content.header.log_id, slot as u32)) {
+            match classify(slot_words(record), place(&content.header.log_id, slot as u32)) {
                 Slot::Valid(record) => content.records.push(record),
                 Slot::Blank { unfinished } => content.unfinished += u64::from(unfinished),
                 Slot::Damaged(_) => content.damaged += 1,

@@ -13,6 +13,14 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs `test`, [`alone`]; where it cannot mount its file systems, it is skipped and says why.
+pub fn on_mounted(kind: &str, test: impl FnOnce() -> Result<(), String>) {
+    let _alone = alone();
+    if let Err(reason) = test() {
+        println!("skipped: no {kind} can be mounted here: {reason}");
+    }
+}
+
 /// A mounted file system. It is unmounted when this is dropped.
 pub struct Mounted(tempfile::TempDir);
 

@@ -89,6 +89,17 @@ fn parse(readme: &str) -> Result<Vec<Promise>> {
     rows.map(parse_row).collect()
 }
 
+/// What the README promises to hold and none of `tests`, which are named as there, shows.
+#[cfg(test)]
+pub fn not_shown_by(tests: &[String]) -> Result<Vec<String>> {
+    let tests = tests.iter().map(|test| Proof::parse(test)).collect::<Result<Vec<_>>>()?;
+    let mut promises = parse(&fs::read_to_string(root().join("README.md"))?)?;
+    promises.retain(|promise| {
+        !promise.proofs.iter().any(|proof| tests.iter().any(|test| proof.includes(test)))
+    });
+    Ok(promises.into_iter().map(|promise| promise.failure).collect())
+}
+
 fn parse_row(row: &str) -> Result<Promise> {
     let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
     let [failure, _, shown_by] = cells[..] else {
@@ -136,6 +147,17 @@ impl Proof {
         proof.filter(|_| is_there).ok_or_else(|| {
             Failure(format!("`{span}` is to show a promise, but there is no such file or command."))
         })
+    }
+
+    /// Whether `test` is this proof, or one test of its file.
+    #[cfg(test)]
+    fn includes(&self, test: &Proof) -> bool {
+        let file = |proof: &Proof| match proof {
+            Proof::Rust { target, test: Some(_) } => Proof::Rust { target: target.clone(), test: None },
+            Proof::Python(tests) => Proof::Python(tests.split("::").next().unwrap_or(tests).to_owned()),
+            whole => whole.clone(),
+        };
+        self == test || *self == file(test)
     }
 
     fn run(&self, python: &Python, features: Features) -> Result {
