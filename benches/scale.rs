@@ -15,8 +15,8 @@
 mod workloads;
 
 use hitlog::compactor::{Options, Progress, compact};
-use hitlog::format::{Record, Slot};
-use hitlog::reader::LogReader;
+use hitlog::format::{Hits, Record, Slot};
+use hitlog::reader::{LogReader, Visitor};
 use rusqlite::Connection;
 use std::error::Error;
 use std::fs;
@@ -151,13 +151,21 @@ fn cost_of(
     best.ok_or_else(|| "no round".into())
 }
 
+/// Takes note of nothing.
+struct Nothing;
+
+impl Visitor for Nothing {
+    fn hits(&mut self, _: u32, _: Hits<'_>) {}
+    fn slot(&mut self, _: u32, _: Slot) {}
+}
+
 /// Processor time of reading and checking every slot of `logs`, in seconds.
 fn scan_time(logs: &[PathBuf]) -> Result<f64> {
     let start = processor_time();
     let mut valid = 0;
     for log in logs {
         let log = LogReader::open(log)?;
-        valid += log.scan(0..log.slot_count(), |_, _| {})?.valid;
+        valid += log.visit(0..log.slot_count(), &mut Nothing)?.valid;
     }
     assert!(valid > 0, "something was read");
     Ok(processor_time() - start)
