@@ -132,6 +132,7 @@ fn call(what: &str, calls: u32) {
     let file = recorder.file("a.py");
     match what {
         "seen" => (1..=calls).for_each(|_| recorder.line(file, black_box(7))),
-        _ => (1..=calls).for_each(|number| recorder.line(file, black_box(number))),
+        "new" => (1..=calls).for_each(|number| recorder.line(file, black_box(number))),
+        _ => panic!("`{what}` is nothing that is counted"),
     }
 }

@@ -15,11 +15,12 @@
 mod workloads;
 
 use hitlog::compactor::{Options, Progress, compact};
-use hitlog::format::{Hits, Record, Slot};
+use hitlog::format::{HitRun, Record, Slot};
 use hitlog::reader::{LogReader, Visitor};
 use rusqlite::Connection;
 use std::error::Error;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -155,7 +156,7 @@ fn cost_of(
 struct Nothing;
 
 impl Visitor for Nothing {
-    fn hits(&mut self, _: u32, _: Hits<'_>) {}
+    fn hits(&mut self, _: u32, _: HitRun<'_>) {}
     fn slot(&mut self, _: u32, _: Slot) {}
 }
 
@@ -165,34 +166,53 @@ fn scan_time(logs: &[PathBuf]) -> Result<f64> {
     let mut valid = 0;
     for log in logs {
         let log = LogReader::open(log)?;
-        valid += log.visit(0..log.slot_count(), &mut Nothing)?.valid;
+        valid += log.scan_with(0..log.slot_count(), &mut Nothing)?.valid;
     }
     assert!(valid > 0, "something was read");
+    Ok(processor_time() - start)
+}
+
+/// Processor time of only reading all bytes of `logs`, in pieces as large as a scan's, in seconds.
+fn read_time(logs: &[PathBuf]) -> Result<f64> {
+    let start = processor_time();
+    let mut piece = vec![0; 256 * 1024];
+    let mut bytes = 0;
+    for log in logs {
+        let mut log = fs::File::open(log)?;
+        loop {
+            match log.read(&mut piece)? {
+                0 => break,
+                read => bytes += read,
+            }
+        }
+    }
+    assert!(bytes > 0, "something was read");
     Ok(processor_time() - start)
 }
 
 /// The table of all workloads, each reduced to one part in `parts`.
 fn compaction(parts: u32, rounds: u32) -> Result {
     println!(
-        "| workload | records | scan + CRC, M/s | scan + merge, M/s | all, M/s | output | memory | 2 threads | rows, M/s |"
+        "| workload | records | scan + CRC, M/s | scan + merge, M/s | all, M/s | output | memory | 2 threads | rows, M/s | read alone, M/s |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for workload in workloads::ALL {
         let workload = if parts > 1 { workload.reduced(parts) } else { workload };
         let folder = tempfile::tempdir()?;
         let (run, output) = (folder.path().join("run"), folder.path().join("out.db"));
         fs::create_dir(&run)?;
         let logs = workload.write(&run)?;
-        let mut scan = f64::INFINITY;
+        let (mut scan, mut read) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..rounds {
             scan = scan.min(scan_time(&logs)?);
+            read = read.min(read_time(&logs)?);
         }
         let one = cost_of(&run, &output, 1, 1 << 30, "compact", rounds)?;
         let two = cost_of(&run, &output, 2, 1 << 30, "compact", rounds)?;
         let rows = rows_of(&output, workload.arcs)?;
         let rate = |seconds: f64| workload.records() as f64 / 1e6 / seconds.max(1.0 / TICKS);
         println!(
-            "| {} | {} | {:.0} | {:.1} | {:.1} | {:.1} MB | {:.0} MB | {:.2} x | {:.1} |",
+            "| {} | {} | {:.0} | {:.1} | {:.1} | {:.1} MB | {:.0} MB | {:.2} x | {:.1} | {:.0} |",
             workload.name,
             workload.records(),
             rate(scan),
@@ -202,6 +222,7 @@ fn compaction(parts: u32, rounds: u32) -> Result {
             one.memory as f64 / 1e6,
             one.elapsed / two.elapsed,
             rows as f64 / 1e6 / (one.all - one.merged).max(1.0 / TICKS),
+            rate(read),
         );
     }
     Ok(())

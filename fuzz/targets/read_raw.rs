@@ -55,6 +55,8 @@ pub fn run(input: &[u8]) {
         let sum = counts.valid + counts.blank + counts.damaged + counts.foreign;
         assert_eq!(sum, counts.slots);
         assert_eq!(counts.slots, u64::from(log.slot_count()));
-        let _ = digest.finish();
+        let mut of_runs = Digest::default();
+        assert_eq!(log.scan_with(0..log.slot_count(), &mut of_runs).expect("read"), counts);
+        assert_eq!(format!("{:?}", of_runs.finish()), format!("{:?}", digest.finish()));
     });
 }

@@ -208,7 +208,7 @@ impl Finding {
     fn of(path: &Path) -> Result<Finding, Error> {
         let log = LogReader::open(path)?;
         let mut digest = Digest::default();
-        let counts = log.visit(0..log.slot_count(), &mut digest)?;
+        let counts = log.scan_with(0..log.slot_count(), &mut digest)?;
         Ok(Finding::from_parts(&log, &counts, &digest.finish()))
     }
 

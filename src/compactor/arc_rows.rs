@@ -82,6 +82,7 @@ impl ArcRows {
         if self.pair != Some(pair) {
             self.end_pair(pages, lines_of_file)?;
             self.pair = Some(pair);
+            self.numbers.file = pair.file();
         }
         lines.iter().for_each(|block| self.lines.insert_block(block));
         let mut lines = lines.iter().flat_map(Block::iter).peekable();
@@ -166,14 +167,45 @@ struct Number {
     is_first: bool,
 }
 
+/// Lines whose numbers are found without a hash: what a table of them takes is nothing.
+const LINES_BY_TABLE: u32 = 1 << 16;
+
+/// A number and the file in which it is one. Entries of other files need not be cleared: that would cost by the
+/// largest line of each file, however few it has.
+#[derive(Clone, Copy, Default)]
+struct NumberIn {
+    file: u32,
+    number: u32,
+}
+
+#[inline]
+fn number_in(table: &[NumberIn], file: u32, line: u32) -> Option<Number> {
+    let known = table.get(line as usize).filter(|known| known.file == file)?;
+    Some(Number { number: known.number, is_first: false })
+}
+
+fn remember(table: &mut Vec<NumberIn>, file: u32, line: u32, Number { number, .. }: Number) {
+    if line >= LINES_BY_TABLE {
+        return;
+    }
+    let line = line as usize;
+    if table.len() <= line {
+        table.resize(line + 1, NumberIn::default());
+    }
+    table[line] = NumberIn { file, number };
+}
+
 /// Numbers the arcs of one file as they are first met.
 #[derive(Default)]
 struct Numbers {
     all: HashMap<Ends, u32>,
     /// By position in the dictionary of the part that is being written.
     of_part: Vec<Option<u32>>,
-    /// By line, of lines to themselves and of lines alone.
-    by_line: [Vec<Option<u32>>; 2],
+    /// The present file.
+    file: u32,
+    /// By line, below [`LINES_BY_TABLE`], of lines to themselves and of lines alone.
+    to_itself: Vec<NumberIn>,
+    alone: Vec<NumberIn>,
     /// How many different arcs there were in all files, without those that say no more than that a line ran.
     arcs: u64,
     /// Some arcs had no number, and were not counted.
@@ -196,26 +228,22 @@ impl Numbers {
     /// The number of a line to itself.
     #[inline]
     fn of_line(&mut self, line: u32) -> Number {
-        self.of_single(0, line, line_to_itself(line))
+        if let Some(number) = number_in(&self.to_itself, self.file, line) {
+            return number;
+        }
+        let number = self.of(line_to_itself(line));
+        remember(&mut self.to_itself, self.file, line, number);
+        number
     }
 
     /// The number of a line alone.
     #[inline]
     fn of_end(&mut self, line: u32) -> Number {
-        self.of_single(1, line, Ends::only(line))
-    }
-
-    #[inline]
-    fn of_single(&mut self, kind: usize, line: u32, ends: Ends) -> Number {
-        let at = line as usize;
-        if let Some(Some(number)) = self.by_line[kind].get(at) {
-            return Number { number: *number, is_first: false };
+        if let Some(number) = number_in(&self.alone, self.file, line) {
+            return number;
         }
-        let number = self.of(ends);
-        if self.by_line[kind].len() <= at {
-            self.by_line[kind].resize(at + 1, None);
-        }
-        self.by_line[kind][at] = Some(number.number);
+        let number = self.of(Ends::only(line));
+        remember(&mut self.alone, self.file, line, number);
         number
     }
 
@@ -232,7 +260,6 @@ impl Numbers {
 
     fn end_file(&mut self) {
         self.all.clear();
-        self.by_line.iter_mut().for_each(Vec::clear);
     }
 }
 

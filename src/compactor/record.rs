@@ -69,12 +69,13 @@ pub(super) const VARINT_BYTES_MAX: usize = 9;
 /// Bytes of the longest integer.
 const INTEGER_BYTES_MAX: usize = 8;
 
-/// The record of a row of `columns`, of which there are at most a dozen, made in `space`, which only grows.
+/// The record of a row of `columns`, made in `space`, which only grows.
 #[inline]
 pub(super) fn write_record<'space, const N: usize>(
     space: &'space mut Vec<u8>,
     columns: &[Column<'_>; N],
 ) -> &'space [u8] {
+    const { assert!(1 + N * VARINT_BYTES_MAX < 0x80, "the length of the header is one byte") };
     // Not by `map`, which is not compiled into the loop.
     let mut types = [(0, 0); N];
     types.iter_mut().zip(columns).for_each(|(its, column)| *its = column.serial_type());
@@ -83,7 +84,6 @@ pub(super) fn write_record<'space, const N: usize>(
     if space.len() < most {
         space.resize(most, 0);
     }
-    // A serial type takes at most nine bytes: the length of the header is one.
     let mut at = 1;
     types.iter().for_each(|(serial_type, _)| put_varint(space, &mut at, *serial_type));
     space[0] = at as u8;
@@ -149,7 +149,86 @@ mod tests {
         assert_eq!(of(1 << 56), [0x80, 0xC0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]);
     }
 
+    /// A column read back.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Value {
+        Null,
+        Integer(i64),
+        Bytes(Vec<u8>),
+    }
+
+    fn take_varint(bytes: &mut &[u8]) -> u64 {
+        let mut number = 0;
+        for at in 0.. {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            if at == 8 {
+                return number << 8 | u64::from(byte);
+            }
+            number = number << 7 | u64::from(byte & 0x7F);
+            if byte < 0x80 {
+                break;
+            }
+        }
+        number
+    }
+
+    /// As SQLite's description of its format tells.
+    fn columns_of(record: &[u8]) -> Vec<Value> {
+        let (mut header, mut content) = record.split_at(usize::from(record[0]));
+        header = &header[1..];
+        let mut columns = Vec::new();
+        while !header.is_empty() {
+            let serial_type = take_varint(&mut header);
+            let length = match serial_type {
+                0 | 8 | 9 => 0,
+                1..=4 => serial_type as usize,
+                5 => 6,
+                6 => 8,
+                _ => (serial_type as usize - 12) / 2,
+            };
+            let (bytes, rest) = content.split_at(length);
+            content = rest;
+            columns.push(match serial_type {
+                0 => Value::Null,
+                8 => Value::Integer(0),
+                9 => Value::Integer(1),
+                1..=6 => {
+                    let sign = if bytes[0] >= 0x80 { -1 } else { 0 };
+                    Value::Integer(
+                        bytes.iter().fold(sign, |number, byte| number << 8 | i64::from(*byte)),
+                    )
+                }
+                _ => Value::Bytes(bytes.to_vec()),
+            });
+        }
+        assert!(content.is_empty(), "{content:?} is left");
+        columns
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            (any::<i64>(), 0..64u32).prop_map(|(number, shift)| Value::Integer(number >> shift)),
+            prop::collection::vec(any::<u8>(), 0..200).prop_map(Value::Bytes),
+        ]
+    }
+
     proptest! {
+        /// Whatever stood in the space before.
+        #[test]
+        fn columns_are_read_back(rows in prop::collection::vec(prop::array::uniform5(any_value()), 1..4)) {
+            let mut space = Vec::new();
+            for row in rows {
+                let columns = row.each_ref().map(|value| match value {
+                    Value::Null => Column::Null,
+                    Value::Integer(number) => Column::Integer(*number),
+                    Value::Bytes(bytes) => Column::Blob(bytes),
+                });
+                prop_assert_eq!(columns_of(write_record(&mut space, &columns)), row);
+            }
+        }
+
         /// A number takes as few bytes as can be, and these are the number.
         #[test]
         fn integers_are_as_short_as_can_be(number: i64, shift in 0..64u32) {

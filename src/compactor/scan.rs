@@ -7,7 +7,7 @@ use super::discover::LogPath;
 use super::hits::{Budget, Collector, Hits};
 use super::keys::{Ends, Pair, Place};
 use super::names::IdMap;
-use crate::format::{self, HEADER_SIZE, Header, LogId, RECORD_SIZE, Slot};
+use crate::format::{HEADER_SIZE, Header, HitRun, LogId, RECORD_SIZE, Slot};
 use crate::reader::{Contents, Digest, Error, LogReader, SlotCounts, State, Visitor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -99,7 +99,7 @@ struct All<'budget> {
 }
 
 impl Visitor for All<'_> {
-    fn hits(&mut self, first: u32, hits: format::Hits<'_>) {
+    fn hits(&mut self, first: u32, hits: HitRun<'_>) {
         self.is_empty_used |= hits.context == 0;
         self.hits.add(Pair::new(hits.file, hits.context), hits.lines(), hits.arcs());
         self.digest.hits(first, hits);
@@ -113,8 +113,8 @@ impl Visitor for All<'_> {
 /// Takes hits alone.
 struct OnlyHits<Take>(Take);
 
-impl<Take: FnMut(format::Hits<'_>)> Visitor for OnlyHits<Take> {
-    fn hits(&mut self, _: u32, hits: format::Hits<'_>) {
+impl<Take: FnMut(HitRun<'_>)> Visitor for OnlyHits<Take> {
+    fn hits(&mut self, _: u32, hits: HitRun<'_>) {
         (self.0)(hits);
     }
 
@@ -126,7 +126,7 @@ fn scan(path: &LogPath, budget: &Budget, progress: &dyn Progress) -> Result<LogA
     let chunks = chunks(reader.slot_count()).into_par_iter().map(|range| {
         let mut all =
             All { digest: Digest::default(), hits: Collector::new(budget), is_empty_used: false };
-        let counts = reader.visit(range.clone(), &mut all)?;
+        let counts = reader.scan_with(range.clone(), &mut all)?;
         progress.advance(u64::from(range.end - range.start));
         Ok((counts, all.digest, vec![all.hits.finish()], all.is_empty_used))
     });
@@ -191,7 +191,7 @@ pub(super) fn scan_part(
     let chunks = chunks(log.slots).into_par_iter().map(|range| {
         let mut hits = Collector::new(budget);
         if !budget.is_exceeded() {
-            let take = |found: format::Hits<'_>| {
+            let take = |found: HitRun<'_>| {
                 if let Some(pair) = ids.pair(found.file, found.context) {
                     let is_wanted = |ends| wanted.contains(&Place { pair, ends });
                     let lines =
@@ -200,7 +200,7 @@ pub(super) fn scan_part(
                     hits.add(pair, lines, arcs);
                 }
             };
-            reader.visit(range.clone(), &mut OnlyHits(take))?;
+            reader.scan_with(range.clone(), &mut OnlyHits(take))?;
         }
         progress.advance(u64::from(range.end - range.start));
         let mut hits = hits.finish();
@@ -216,12 +216,12 @@ pub(super) fn count_unnamed(log: &Log, ids: &Ids) -> Result<u64, Error> {
     let reader = log.open_again()?;
     let chunks = chunks(log.slots).into_par_iter().map(|range| {
         let mut unnamed = 0;
-        let take = |hits: format::Hits<'_>| {
+        let take = |hits: HitRun<'_>| {
             if ids.pair(hits.file, hits.context).is_none() {
                 unnamed += u64::from(hits.count());
             }
         };
-        reader.visit(range, &mut OnlyHits(take))?;
+        reader.scan_with(range, &mut OnlyHits(take))?;
         Ok(unnamed)
     });
     chunks.sum()

@@ -25,7 +25,7 @@ pub use header::{
     BOOT_ID_UNKNOWN, HEADER_COPY_SIZE, HEADER_SIZE, Header, HeaderDamage, INCOMPATIBLE_KNOWN, LogId,
     MAGIC, VERSION, ZERO_ID, parse_header_copy,
 };
-pub use hits::{HitFinder, Hits};
+pub use hits::{HitFinder, HitRun};
 pub use record::{
     EndReason, KIND_SKIPPABLE, NAME_CHUNK_BYTES, NameChunk, NameSpace, RECORD_SIZE, Record, kind,
 };

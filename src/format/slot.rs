@@ -126,6 +126,7 @@ pub enum SlotDamage {
 #[inline]
 #[must_use]
 pub fn classify(slot: [u64; 4], place: u32) -> Slot {
+    // The checksum of zeros is not zero: such a slot is nothing else.
     if slot == [0; 4] {
         return Slot::Blank { unfinished: false };
     }

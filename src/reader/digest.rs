@@ -1,4 +1,4 @@
-//! Collects everything of a log but its hits, slot by slot.
+//! Collects everything of a log but its hits.
 //!
 //! Digests of ranges can be merged in any order with the same result, so that ranges of one log can be
 //! read in parallel. Each list in it is bounded; what was left out is admitted, and counts stay exact.
@@ -7,7 +7,7 @@ use super::Visitor;
 use super::bounded::{Bounded, Keyed};
 use super::contents::{Contents, ContextEvent, End, Sample};
 use super::names::ChunkAt;
-use crate::format::{Hits, Record, Slot, SlotDamage};
+use crate::format::{HitRun, Record, Slot, SlotDamage};
 use crate::limits::{
     CONTEXT_EVENTS_KEPT_MAX, DAMAGE_LISTED_MAX, FILES_KEPT_MAX, NAME_CHUNKS_KEPT_MAX, SAMPLES_KEPT_MAX,
 };
@@ -187,8 +187,6 @@ impl Digest {
     /// Takes note of what slot `number` holds.
     pub fn add(&mut self, number: u32, slot: &Slot) {
         match slot {
-            Slot::Valid(Record::Line { context, file, .. }) => self.count_hits(*context, *file, 1, 0),
-            Slot::Valid(Record::Arc { context, file, .. }) => self.count_hits(*context, *file, 0, 1),
             Slot::Valid(record) => self.record(number, record),
             Slot::Blank { .. } => {}
             Slot::Damaged(damage) => self.damaged.push(At { slot: number, what: *damage }),
@@ -212,7 +210,8 @@ impl Digest {
 
     fn record(&mut self, slot: u32, record: &Record) {
         match *record {
-            Record::Line { .. } | Record::Arc { .. } => {}
+            Record::Line { context, file, .. } => self.count_hits(context, file, 1, 0),
+            Record::Arc { context, file, .. } => self.count_hits(context, file, 0, 1),
             Record::Name { space, id, index, last, chunk } => {
                 self.chunks.push(ChunkAt::new(space, id, index, last, chunk, slot));
             }
@@ -295,7 +294,7 @@ impl Digest {
 
 /// Takes note of all that a scan finds.
 impl Visitor for Digest {
-    fn hits(&mut self, _: u32, hits: Hits<'_>) {
+    fn hits(&mut self, _: u32, hits: HitRun<'_>) {
         let (lines, arcs) = (hits.lines().len() as u64, hits.arcs().len() as u64);
         self.count_hits(hits.context, hits.file, lines, arcs);
     }

@@ -7,7 +7,7 @@
 use super::holes::{NextData, next_data};
 use super::{Error, LogReader};
 use crate::format::{
-    HEADER_SIZE, HitFinder, Hits, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place, slot_words,
+    HEADER_SIZE, HitFinder, HitRun, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place, slot_words,
 };
 use std::io;
 use std::ops::{AddAssign, Range};
@@ -54,7 +54,7 @@ impl AddAssign for SlotCounts {
 /// Takes what a scan finds, in ascending order.
 pub trait Visitor {
     /// Takes lines or arcs; the first is in slot `first`, the others follow it.
-    fn hits(&mut self, first: u32, hits: Hits<'_>);
+    fn hits(&mut self, first: u32, hits: HitRun<'_>);
 
     /// Takes slot `number`, which holds no line and no arc, and is not simply blank.
     fn slot(&mut self, number: u32, slot: Slot);
@@ -64,7 +64,7 @@ pub trait Visitor {
 struct OneByOne<Visit>(Visit);
 
 impl<Visit: FnMut(u32, Slot)> Visitor for OneByOne<Visit> {
-    fn hits(&mut self, first: u32, hits: Hits<'_>) {
+    fn hits(&mut self, first: u32, hits: HitRun<'_>) {
         (first..).zip(hits.records()).for_each(|(number, hit)| (self.0)(number, Slot::Valid(hit)));
     }
 
@@ -84,14 +84,18 @@ impl LogReader {
     /// # Errors
     /// If the system refuses to read, for a reason that is not in the file or its medium.
     pub fn scan(&self, slots: Range<u32>, visit: impl FnMut(u32, Slot)) -> Result<SlotCounts, Error> {
-        self.visit(slots, &mut OneByOne(visit))
+        self.scan_with(slots, &mut OneByOne(visit))
     }
 
     /// As [`LogReader::scan`], for a visitor that takes lines and arcs in runs, which is several times as fast.
     ///
     /// # Errors
     /// As [`LogReader::scan`].
-    pub fn visit(&self, slots: Range<u32>, visitor: &mut impl Visitor) -> Result<SlotCounts, Error> {
+    pub fn scan_with(
+        &self,
+        slots: Range<u32>,
+        visitor: &mut impl Visitor,
+    ) -> Result<SlotCounts, Error> {
         let end = slots.end.min(self.slot_count());
         let mut next = slots.start.min(end);
         let counts = SlotCounts { slots: u64::from(end - next), ..SlotCounts::default() };
@@ -154,7 +158,7 @@ impl<V: Visitor> Scan<'_, V> {
         let (mut number, mut rest) = (first, read);
         while !rest.is_empty() {
             let place = place(&self.log_id, number);
-            let count = match finder.hits(rest, place) {
+            let count = match finder.run(rest, place) {
                 Some(hits) => {
                     self.hits(number, hits);
                     hits.count()
@@ -172,15 +176,16 @@ impl<V: Visitor> Scan<'_, V> {
         }
     }
 
-    fn hits(&mut self, first: u32, hits: Hits<'_>) {
+    fn hits(&mut self, first: u32, hits: HitRun<'_>) {
         self.counts.valid += u64::from(hits.count());
         self.visitor.hits(first, hits);
     }
 
     fn no_hit(&mut self, number: u32, slot: Slot) {
         match slot {
-            Slot::Blank { unfinished: false } => self.counts.blank += 1,
-            Slot::Blank { .. } | Slot::Damaged(_) | Slot::Foreign { .. } if self.rereads_left > 0 => {
+            Slot::Blank { unfinished: true } | Slot::Damaged(_) | Slot::Foreign { .. }
+                if self.rereads_left > 0 =>
+            {
                 self.read_again(number, slot);
             }
             _ => self.count_and_visit(number, slot),
@@ -190,9 +195,13 @@ impl<V: Visitor> Scan<'_, V> {
     fn count_and_visit(&mut self, number: u32, slot: Slot) {
         match slot {
             Slot::Valid(_) => self.counts.valid += 1,
-            Slot::Blank { unfinished } => {
+            Slot::Blank { unfinished: false } => {
                 self.counts.blank += 1;
-                self.counts.unfinished += u64::from(unfinished);
+                return;
+            }
+            Slot::Blank { unfinished: true } => {
+                self.counts.blank += 1;
+                self.counts.unfinished += 1;
             }
             Slot::Damaged(_) => self.counts.damaged += 1,
             Slot::Foreign { .. } => self.counts.foreign += 1,
@@ -209,7 +218,7 @@ impl<V: Visitor> Scan<'_, V> {
             return self.count_and_visit(number, before);
         };
         let place = place(&self.log_id, number);
-        match HitFinder::default().hits(&bytes, place) {
+        match HitFinder::default().run(&bytes, place) {
             Some(hits) => self.hits(number, hits),
             None => self.count_and_visit(number, classify(slot_words(&bytes), place)),
         }
@@ -267,6 +276,7 @@ fn is_of_the_medium(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::format::{self, Header, Record, log_file_name, seal};
+    use crate::reader::Digest;
     use std::fs::File;
 
     const ID: LogId = [0xCD; 16];
@@ -325,6 +335,26 @@ mod tests {
             sum += log.scan(cut..6, |_, _| {}).unwrap();
             assert_eq!(sum, expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn runs_say_what_slots_say_one_by_one() {
+        let mut slots = one_of_each().to_vec();
+        for slot in 6..700 {
+            let (context, file) = (slot / 100, 1 + slot / 300);
+            let record = match slot / 50 % 2 {
+                0 => Record::Line { context, file, line: slot },
+                _ => Record::Arc { context, file, from: slot as i32, to: -1 },
+            };
+            slots.push(slot_bytes(record, &ID, slot));
+        }
+        let (_folder, log) = log_of(&slots);
+        let (mut one_by_one, mut in_runs) = (Digest::default(), Digest::default());
+        let counts = log.scan(0..700, |number, slot| one_by_one.add(number, &slot)).unwrap();
+        assert_eq!(log.scan_with(0..700, &mut in_runs).unwrap(), counts);
+        let (one_by_one, in_runs) = (one_by_one.finish(), in_runs.finish());
+        assert_eq!((in_runs.lines, in_runs.arcs), (345, 350));
+        assert_eq!(format!("{in_runs:?}"), format!("{one_by_one:?}"));
     }
 
     #[test]

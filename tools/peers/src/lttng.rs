@@ -17,9 +17,12 @@ const TRACE: &str = "trace";
 /// Why it cannot be measured here.
 pub fn absent() -> Option<String> {
     let try_all = || -> Result<(), Box<dyn Error>> {
-        run(Command::new("lttng").arg("--version"))?;
+        let scratch = tempfile::tempdir()?;
+        let data = scratch.path().join("data");
+        fs::create_dir(&data)?;
         run(Command::new("babeltrace2").arg("--version"))?;
-        build_library(tempfile::tempdir()?.path())
+        prepare(&data)?;
+        end_session(&data)
     };
     try_all().err().map(|error| error.to_string())
 }
@@ -49,11 +52,15 @@ pub fn fill(directory: &Path, hits: Hits) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ends the session, and counts the events of its trace.
-pub fn count(directory: &Path) -> Result<u64, Box<dyn Error>> {
+fn end_session(directory: &Path) -> Result<(), Box<dyn Error>> {
     let session = session(directory);
     run(Command::new("lttng").arg("stop").arg(&session))?;
-    run(Command::new("lttng").arg("destroy").arg(&session))?;
+    run(Command::new("lttng").arg("destroy").arg(&session)).map(drop)
+}
+
+/// Ends the session, and counts the events of its trace.
+pub fn count(directory: &Path) -> Result<u64, Box<dyn Error>> {
+    end_session(directory)?;
     let trace = directory.join(TRACE);
     let counted = run(Command::new("babeltrace2").arg("--component=sink.utils.counter").arg(trace))?;
     // It says so in between, too.

@@ -111,6 +111,7 @@ fn instructions_of_call(program: &Path, case: &str) -> Result<f64> {
         let output = valgrind.args(["instructions", case, &calls.to_string()]).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         *count = collected(&said)
+            .filter(|_| output.status.success())
             .ok_or_else(|| Failure(format!("valgrind did not count instructions:\n{said}")))?;
     }
     Ok((counts[1] - counts[0]) / f64::from(CALLS[1] - CALLS[0]))
