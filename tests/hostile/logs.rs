@@ -208,6 +208,18 @@ const RECORDS: &[Hostile] = &[
         },
         r#""unnamed":838861"#,
     ),
+    (
+        "files of one arc, which ends at the largest line",
+        || {
+            log(|log| {
+                for number in 0..1000 {
+                    let file = log.file(format!("/{number}.py").as_bytes());
+                    log.push(Record::Arc { context: 0, file, from: LINE_MAX as i32, to: 1 });
+                }
+            })
+        },
+        r#""arcs":1000"#,
+    ),
 ];
 
 const NAMES: &[Hostile] = &[
