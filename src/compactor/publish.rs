@@ -107,7 +107,7 @@ impl Output {
         let folder = self.failing("open its folder", File::open(self.folder()))?;
         // Where a folder cannot be locked, compactors still replace only whole outputs by whole ones.
         let _ = folder.lock_exclusive();
-        let previous = self.lock_previous()?;
+        let previous = self.lock_previous(BUSY_MAX)?;
         self.remove_journals()?;
         self.failing("replace it", fs::rename(&self.temporary, &self.destination))?;
         self.is_published = true;
@@ -138,12 +138,14 @@ impl Output {
     ///
     /// Without this, a compactor that is killed between removing a journal and renaming would leave
     /// the previous output half written. One that SQLite cannot use has nothing to be kept.
-    fn lock_previous(&self) -> Result<Option<Connection>, Error> {
+    ///
+    /// Who is just writing to it is waited for, for `busy_max`.
+    fn lock_previous(&self, busy_max: Duration) -> Result<Option<Connection>, Error> {
         let size = fs::symlink_metadata(&self.destination).map_or(0, |metadata| metadata.len());
         if size == 0 || names_another_journal(&self.beside("-journal")) {
             return Ok(None);
         }
-        match lock(&self.destination) {
+        match lock(&self.destination, busy_max) {
             Ok(connection) => Ok(Some(connection)),
             Err(error) if is_busy(&error) => Err(Error::Busy { path: self.given.clone() }),
             Err(_) => Ok(None),
@@ -203,13 +205,13 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
-fn lock(path: &Path) -> rusqlite::Result<Connection> {
+fn lock(path: &Path, busy_max: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // Brings a write-ahead log home, if there is one. Where readers hold it, it stays theirs.
     connection.busy_timeout(Duration::ZERO)?;
     let _ = connection.execute_batch("pragma wal_checkpoint; pragma journal_mode = delete");
-    connection.busy_timeout(BUSY_MAX)?;
+    connection.busy_timeout(busy_max)?;
     connection.execute_batch("begin immediate")?;
     Ok(connection)
 }
@@ -381,6 +383,25 @@ mod tests {
         publish(&path, 5).unwrap();
         assert_eq!(names(folder.path()), ["out.db", "victim"]);
         assert_eq!(rows(&path), 5);
+    }
+
+    #[test]
+    fn an_output_that_somebody_writes_to_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        publish(&path, 1).unwrap();
+        let output = Output::begin(&path).unwrap();
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("begin immediate").unwrap();
+        assert!(matches!(output.lock_previous(Duration::ZERO), Err(Error::Busy { .. })));
+        writer.execute_batch("rollback").unwrap();
+        let previous = output.lock_previous(Duration::ZERO).unwrap();
+        assert!(previous.is_some());
+        writer.busy_timeout(Duration::ZERO).unwrap();
+        assert!(writer.execute_batch("begin immediate").is_err(), "nobody writes until it is replaced");
+        drop(previous);
+        fs::write(&path, [b'x'; 5000]).unwrap();
+        assert!(output.lock_previous(Duration::ZERO).unwrap().is_none(), "nothing is to be kept");
     }
 
     #[test]

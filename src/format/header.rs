@@ -257,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn every_field_has_bytes_of_its_own() {
+        let header = Header {
+            log_id: [1; 16],
+            parent_log_id: [2; 16],
+            first_log_id: [3; 16],
+            segment: 4,
+            pid: 5,
+            ppid: 6,
+            process_start_ticks: 7,
+            pid_namespace: 8,
+            boot_id: [9; 16],
+            wall_start_ns: -10,
+            monotonic_start_ns: 11,
+            run_id: b"run".to_vec(),
+            host: b"host".to_vec(),
+            argv: b"python\0".to_vec(),
+            argv_cut: true,
+        };
+        assert_eq!(parse_header_copy(&header.to_bytes()), Ok(header));
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed() {
         let whole = Header { pid: 7, run_id: b"run".to_vec(), ..Header::default() }.to_bytes();
         for bit in 0..8 * HEADER_COPY_SIZE {

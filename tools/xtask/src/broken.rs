@@ -129,6 +129,8 @@ impl Broken {
         // Built there alone, where cargo cannot take one project for the other, and once for each change.
         shell.current_dir(tree).env_remove("CARGO_TARGET_DIR");
         shell.env("CARGO_INCREMENTAL", "0");
+        // In a thread of loom's, whose stack is small, one would never end.
+        shell.env("RUST_BACKTRACE", "0");
         let python = Venv::with_coverage(&pythons::usual()?)?;
         shell.env("HITLOG_TEST_PYTHON", python.path_of("python"));
         // What a test says goes to stderr.

@@ -223,11 +223,12 @@ fn required_features(target: &str) -> Result<Option<String>> {
     Ok(line.map(|list| list.replace(['[', ']', '"', ' '], "")))
 }
 
-/// The text of the test target `target`, which is a file or a folder.
+/// The text of the test target `target`: a file, or else a folder of them. A folder beside a file is data.
 fn source_of(target: &str) -> Result<String> {
     let path = root().join("tests").join(target);
-    if !path.is_dir() {
-        return Ok(fs::read_to_string(path.with_extension("rs"))?);
+    let file = path.with_extension("rs");
+    if file.exists() {
+        return Ok(fs::read_to_string(file)?);
     }
     let files = fs::read_dir(path)?.map(|entry| Ok(fs::read_to_string(entry?.path())?));
     files.collect()
@@ -279,6 +280,7 @@ mod tests {
         assert_eq!(required_features("power_images").unwrap().as_deref(), Some("recorder,reader"));
         assert_eq!(required_features("damage").unwrap(), None);
         assert!(source_of("hostile").unwrap().contains("HITLOG_TEST_PYTHON"), "in one of its files");
+        assert!(source_of("golden").unwrap().contains("#[test]"), "tests/golden/ holds logs");
     }
 
     #[test]

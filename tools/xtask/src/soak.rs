@@ -33,7 +33,7 @@ const CASES: &[Case] = &[
         knob: "HITLOG_PYTHON_KILLS",
         figure: 10_000,
     },
-    case("process_ends", "forks_while_other_threads_append_lose_nothing", "HITLOG_FORKS", 10_000),
+    case("process_ends", "forks_while_other_threads_append_lose_nothing", "HITLOG_FORKS", 5000),
     case(
         "power_loss",
         "nothing_wrong_is_accepted_and_what_was_synced_is_there",
