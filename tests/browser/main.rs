@@ -53,10 +53,26 @@ fn a_line_leads_to_its_tests_and_a_test_to_its_lines() {
         browser.wait("document.querySelector('.shown .line')");
         let lines =
             "[...document.querySelectorAll('.shown .mark-t')].map((line) => line.dataset.line).join()";
-        assert_eq!(browser.value(lines), "6,9,10");
+        assert_eq!(browser.value(lines), "6,9,10,11");
         assert_eq!(browser.text("#line-10 .tests"), "only");
         browser.click("#line-6");
         browser.wait("document.querySelector('.panel h2')?.textContent === 'Lines 6–8'");
+    });
+}
+
+#[test]
+fn what_ran_in_child_processes_says_so() {
+    with_report(recordings::small, |browser, report| {
+        for (lines, expected) in
+            [("10", ""), ("11", "(in a child process)"), ("10-11", "(partly in a child process)")]
+        {
+            browser.open(report, &format!("#file/shop/cart.py?line={lines}"));
+            browser.wait("document.querySelector('.panel .rows .row')");
+            assert_eq!(browser.text(".panel .rows .row:first-child .own"), "test_discount");
+            assert_eq!(browser.text(".panel .rows .row:first-child small"), expected, "{lines}");
+        }
+        assert_eq!(browser.text(".panel .rows .row:last-child .own"), "test_total");
+        assert_eq!(browser.text(".panel .rows .row:last-child small"), "");
     });
 }
 
