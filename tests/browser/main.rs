@@ -253,10 +253,10 @@ fn all_that_can_be_clicked_is_reached_by_keys_and_has_a_name() {
                 browser.press("Tab");
                 browser.value("void window.reached.add(document.activeElement)");
             }
-            // Arrows lead to the cells of the treemap.
+            // Arrows lead to the cells of the treemap, and to the rows of a table.
             let left = "[...document.querySelectorAll('a, button, input, .scroller, .treemap')]
                 .filter((element) => element.checkVisibility() && !window.reached.has(element))
-                .filter((element) => !element.matches('.treemap .cell')).map((element) => element.outerHTML)";
+                .filter((element) => !element.matches('.treemap .cell, .rows a')).map((element) => element.outerHTML)";
             assert_eq!(browser.value(left), serde_json::json!([]), "{hash}");
             let tree = browser.call("Accessibility.getFullAXTree", serde_json::json!({}));
             let nodes = tree["nodes"].as_array().expect("a list").iter();
@@ -324,8 +324,8 @@ fn a_name_without_room_is_told_in_full() {
                 "{hash}"
             );
         }
-        let is_cut = "[...document.querySelectorAll('main *')].some((element) => element.scrollWidth > element.clientWidth
-            && element.closest('[title]'))";
+        let is_cut = "[...document.querySelectorAll('.row .name')].some((name) =>
+            name.scrollWidth > name.clientWidth && name.querySelector('[title]'))";
         open_view(browser, report, "#tests");
         assert_eq!(browser.value(is_cut), true, "there was such a name");
     });
