@@ -220,6 +220,21 @@ fn a_folder_without_permission_is_named() {
     );
 }
 
+/// A file size limit fails a write as a full disk does.
+#[test]
+fn a_report_that_could_not_be_written_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    recorded(folder.path(), false);
+    let limited = "trap '' XFSZ; ulimit -f 4; exec \"$0\" html -o new/report";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_hitlog")]).current_dir(folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("style.css: cannot write this file (File too large"), "{said}");
+    assert!(!folder.path().join("new").exists());
+}
+
 /// Permissions do not hold root off: `/proc` does.
 fn unwritable_for_root(database: &Path) {
     let error = html::write(database, "/proc/hitlog-report".as_ref()).unwrap_err().to_string();

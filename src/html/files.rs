@@ -48,6 +48,8 @@ pub(super) struct Page {
     partial: Vec<u32>,
     /// Test (-1: outside of tests), phase and position in `sets`, one after the other.
     runs: Vec<i64>,
+    /// The same of what ran in children only, but without what ran outside of tests.
+    in_children: Vec<i64>,
     #[serde(serialize_with = "script::base64_list")]
     sets: Vec<Lines>,
     /// From, to and how many tests, one after the other.
@@ -84,6 +86,7 @@ impl Page {
             spans,
             partial,
             runs: runs.runs.iter().flat_map(flat).collect(),
+            in_children: runs.in_children.iter().flat_map(flat).collect(),
             arcs: runs.arcs.iter().flat_map(arc).collect(),
             sets: runs.sets,
             counts,

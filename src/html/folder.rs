@@ -56,6 +56,7 @@ pub(super) struct Folder {
     bytes: u64,
     /// Held as long as this report is being written.
     _lock: File,
+    _made: MadeFolders,
 }
 
 impl Folder {
@@ -64,6 +65,7 @@ impl Folder {
         if let Some(found) = other_content(output) {
             return Err(Error::Refused { path: output.to_path_buf(), found });
         }
+        let made = MadeFolders::of(output);
         at(output, "make this folder", fs::create_dir_all(output))?;
         let lock = at(output, "open this folder", File::open(output))?;
         lock.try_lock_exclusive().map_err(|_| Error::Busy { path: output.to_path_buf() })?;
@@ -72,8 +74,15 @@ impl Folder {
         at(&unfinished, "clear this folder", remove(&unfinished))?;
         at(output, "write in this folder", fs::create_dir(&unfinished))?;
         let output = output.to_path_buf();
-        let mut folder =
-            Folder { output, name, unfinished, is_published: false, bytes: 0, _lock: lock };
+        let mut folder = Folder {
+            output,
+            name,
+            unfinished,
+            is_published: false,
+            bytes: 0,
+            _lock: lock,
+            _made: made,
+        };
         ASSETS.iter().try_for_each(|(name, text)| folder.write(name, text))?;
         Ok(folder)
     }
@@ -91,14 +100,13 @@ impl Folder {
 
     /// Puts the report in its place. Returns how many bytes it has.
     pub(super) fn publish(mut self) -> Result<u64, Error> {
-        let data = self.output.join(&self.name);
+        let (data, index) = (self.output.join(&self.name), self.output.join("index.html"));
+        let page = format!("{MARK}{}", PAGE.replace(PLACEHOLDER, &self.name));
+        at(&index, "write this file", fs::write(self.unfinished.join("index.html.part"), &page))?;
         at(&data, "replace this folder", remove(&data))?;
         at(&data, "make this folder", fs::rename(&self.unfinished, &data))?;
         self.is_published = true;
-        let page = format!("{MARK}{}", PAGE.replace(PLACEHOLDER, &self.name));
-        let (index, unfinished) = (self.output.join("index.html"), data.join("index.html.part"));
-        at(&index, "write this file", fs::write(&unfinished, &page))?;
-        at(&index, "replace this file", fs::rename(&unfinished, &index))?;
+        at(&index, "replace this file", fs::rename(data.join("index.html.part"), &index))?;
         self.remove_others();
         Ok(self.bytes + page.len() as u64)
     }
@@ -119,6 +127,23 @@ impl Drop for Folder {
         if !self.is_published {
             let _ = remove(&self.unfinished);
         }
+    }
+}
+
+/// The folders that are made for a report, from the innermost out. Dropped, those of them that are empty go.
+struct MadeFolders(Vec<PathBuf>);
+
+impl MadeFolders {
+    /// Of `folder` and those that it is in: the ones that are not there.
+    fn of(folder: &Path) -> MadeFolders {
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        MadeFolders(folder.ancestors().take_while(is_missing).map(Path::to_path_buf).collect())
+    }
+}
+
+impl Drop for MadeFolders {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|folder| drop(fs::remove_dir(folder)));
     }
 }
 
@@ -199,6 +224,18 @@ mod tests {
         Folder::begin(&output, 2).unwrap().publish().unwrap();
         let page = fs::read_to_string(output.join("index.html")).unwrap();
         assert!(page.contains("hitlog-0000000000000002/app.js") && !page.contains(PLACEHOLDER));
+    }
+
+    #[test]
+    fn folders_that_were_made_for_nothing_go() {
+        let parent = tempfile::tempdir().unwrap();
+        let (there, output) = (parent.path().join("there"), parent.path().join("there/deep/report"));
+        fs::create_dir(&there).unwrap();
+        drop(Folder::begin(&output, 1).unwrap());
+        assert_eq!((names(parent.path()), names(&there)), (vec!["there".to_owned()], vec![]));
+        Folder::begin(&output, 1).unwrap().publish().unwrap();
+        drop(Folder::begin(&output, 2).unwrap());
+        assert_eq!(names(&output), ["hitlog-0000000000000001", "index.html"]);
     }
 
     #[test]

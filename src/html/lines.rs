@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::Error;
 use super::names::{File, Names, Owner};
-use crate::query::Database;
+use crate::query::{self, Database};
 
 /// Lines behind this one are not shown: no source has so many, and a damaged number would take all memory.
 pub(super) const LINES_MAX: u32 = 1_000_000;
@@ -38,6 +38,8 @@ pub(super) struct Runs {
     pub(super) sets: Vec<Lines>,
     /// Sorted by test, what ran outside of tests first.
     pub(super) runs: Vec<Run>,
+    /// Of contexts of tests: what ran in children only, which did not begin the context.
+    pub(super) in_children: Vec<Run>,
     /// Sorted.
     pub(super) arcs: Vec<Arc>,
 }
@@ -45,15 +47,19 @@ pub(super) struct Runs {
 impl Runs {
     /// Reads what ran of `file`.
     pub(super) fn read(database: &Database, file: &File, names: &Names) -> Result<Runs, Error> {
-        let mut by_context = Vec::new();
-        database.hits_of_file(&file.file, |context, lines| {
-            let numbits = lines.numbits();
-            let kept = numbits.len().min(LINES_MAX as usize / 8);
-            by_context.push((context, numbits[..kept].to_vec()));
+        let (mut by_context, mut in_children) = (Vec::new(), Vec::new());
+        database.hits_of_file(&file.file, |context, lines| by_context.push((context, kept(lines))))?;
+        database.child_lines_of_file(&file.file, |context, lines| {
+            in_children.push((context, kept(lines)));
         })?;
         let arcs = if names.has_arcs { read_arcs(database, file, names)? } else { Vec::new() };
-        Ok(Runs { arcs, ..gather(by_context, names) })
+        Ok(Runs { arcs, ..gather(by_context, in_children, names) })
     }
+}
+
+fn kept(lines: &query::Lines) -> Lines {
+    let numbits = lines.numbits();
+    numbits[..numbits.len().min(LINES_MAX as usize / 8)].to_vec()
 }
 
 fn read_arcs(database: &Database, file: &File, names: &Names) -> Result<Vec<Arc>, Error> {
@@ -77,18 +83,25 @@ fn read_arcs(database: &Database, file: &File, names: &Names) -> Result<Vec<Arc>
 }
 
 /// Keeps equal sets once.
-fn gather(by_context: Vec<(i64, Lines)>, names: &Names) -> Runs {
-    let mut runs = Runs::default();
-    let mut known: HashMap<Lines, u32> = HashMap::new();
-    for (context, lines) in by_context {
-        let set = *known.entry(lines).or_insert_with_key(|lines| {
-            runs.sets.push(lines.clone());
-            runs.sets.len() as u32 - 1
-        });
-        runs.runs.push(Run { owner: names.owner(context), set });
-    }
-    runs.runs.sort_by_key(|run| (run.owner.test, run.owner.phase));
-    runs
+fn gather(by_context: Vec<(i64, Lines)>, in_children: Vec<(i64, Lines)>, names: &Names) -> Runs {
+    let (mut sets, mut known) = (Vec::new(), HashMap::new());
+    let mut sorted = |by_context: Vec<(i64, Lines)>| -> Vec<Run> {
+        let mut set = |lines: Lines| {
+            *known.entry(lines).or_insert_with_key(|lines| {
+                sets.push(lines.clone());
+                sets.len() as u32 - 1
+            })
+        };
+        let runs = by_context
+            .into_iter()
+            .map(|(context, lines)| Run { owner: names.owner(context), set: set(lines) });
+        let mut runs: Vec<Run> = runs.collect();
+        runs.sort_by_key(|run| (run.owner.test, run.owner.phase));
+        runs
+    };
+    let (runs, mut in_children) = (sorted(by_context), sorted(in_children));
+    in_children.retain(|run| run.owner.test.is_some());
+    Runs { sets, runs, in_children, arcs: Vec::new() }
 }
 
 /// Adds all of `more` to `lines`.
@@ -112,7 +125,6 @@ pub(super) fn numbers(lines: &[u8]) -> impl Iterator<Item = u32> {
 mod tests {
     use super::*;
     use crate::html::names::{OUTSIDE, Phase};
-    use crate::query;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -126,10 +138,12 @@ mod tests {
         let owners = [(1, OUTSIDE), (2, owner(Some(1))), (3, owner(Some(0)))];
         let names = Names { owners: owners.into(), ..Names::default() };
         let by_context = [(1, set(&[1, 9])), (2, set(&[2])), (3, set(&[9, 1])), (77, set(&[2]))];
-        let runs = gather(by_context.into(), &names);
-        assert_eq!(runs.sets, [set(&[1, 9]), set(&[2])]);
-        let found: Vec<_> = runs.runs.iter().map(|run| (run.owner.test, run.set)).collect();
-        assert_eq!(found, [(None, 0), (None, 1), (Some(0), 0), (Some(1), 1)]);
+        let in_children = [(1, set(&[1])), (2, set(&[2]))];
+        let runs = gather(by_context.into(), in_children.into(), &names);
+        assert_eq!(runs.sets, [set(&[1, 9]), set(&[2]), set(&[1])]);
+        let found = |runs: &[Run]| Vec::from_iter(runs.iter().map(|run| (run.owner.test, run.set)));
+        assert_eq!(found(&runs.runs), [(None, 0), (None, 1), (Some(0), 0), (Some(1), 1)]);
+        assert_eq!(found(&runs.in_children), [(Some(1), 1)], "outside of tests it is not told");
     }
 
     proptest! {

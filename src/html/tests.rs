@@ -199,7 +199,7 @@ mod tests_of_counts {
                 run(0, Phase::Run, 1),
                 run(1, Phase::Run, 1),
             ],
-            arcs: Vec::new(),
+            ..Runs::default()
         };
         let mut of_file = tests.of_file(0);
         let (per_line, outside) = of_file.count(&runs);

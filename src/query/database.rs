@@ -3,7 +3,7 @@
 use super::hits::Form;
 use super::paths::uri;
 use super::{Error, Tests};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -232,7 +232,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     };
     connect("").or_else(|error: rusqlite::Error| {
         let at_rest = ["-journal", "-wal"].iter().all(|suffix| is_empty_or_missing(path, suffix));
-        let is_locking = error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen);
+        let is_locking =
+            matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
         if at_rest && is_locking { connect("?immutable=1") } else { Err(error) }
     })
 }

@@ -3,8 +3,10 @@
 use super::database::{Database, File};
 use super::{Error, Lines};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The differences from one recording to another. Files and tests are the same if they have the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -93,37 +95,58 @@ pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
     };
     let mut changes = Diff { tests_added: only_in(1), tests_gone: only_in(0), ..Diff::default() };
     let mut by_test: BTreeMap<usize, Vec<FileDiff>> = BTreeMap::new();
+    let mut sides = [ByTest::default(), ByTest::default()];
     for pair in paired(&before.files, &after.files, |file| file.path.as_str()) {
         changes.have_common_files |= pair.0.is_some() && pair.1.is_some();
-        let sides =
-            [by_tests(before, &tests.numbers[0], pair.0)?, by_tests(after, &tests.numbers[1], pair.1)?];
-        if sides[0] == sides[1] {
+        sides[0].read(before, &tests.numbers[0], pair.0)?;
+        sides[1].read(after, &tests.numbers[1], pair.1)?;
+        let (of_all, of_tests) = compare(&sides);
+        if of_all.is_none() && of_tests.is_empty() {
             continue;
         }
         let source_changed = source_changed(before, after, pair)?;
         let path = pair.0.or(pair.1).map_or("", |file| file.path.as_str());
-        let differences = |[old, new]: [&Lines; 2]| FileDiff {
+        let difference = |[gained, lost]: [Lines; 2]| FileDiff {
             path: path.to_owned(),
-            gained: new.without(old),
-            lost: old.without(new),
+            gained,
+            lost,
             source_changed,
         };
-        let all = [&sides[0], &sides[1]].map(united);
-        if all[0] != all[1] {
-            changes.files.push(differences([&all[0], &all[1]]));
-        }
-        let nothing = Lines::default();
-        for (old, new) in paired(&sides[0], &sides[1], |(number, _)| *number) {
-            let number = old.or(new).map_or(0, |(number, _)| *number);
-            let lines = [old, new].map(|side| side.map_or(&nothing, |(_, lines)| lines));
-            if lines[0] != lines[1] && tests.is_in[number] == [true, true] {
-                by_test.entry(number).or_default().push(differences(lines));
+        changes.files.extend(of_all.map(difference));
+        for (number, lines) in of_tests {
+            if tests.is_in[number] == [true, true] {
+                by_test.entry(number).or_default().push(difference(lines));
             }
         }
     }
     let named = |(number, files): (usize, _)| TestDiff { test: tests.names[number].to_owned(), files };
     changes.tests = by_test.into_iter().map(named).collect();
     Ok(changes)
+}
+
+/// Lines gained and lines lost.
+type Differences = [Lines; 2];
+
+/// What all tests together ran differently, if anything, and what each test did.
+fn compare(sides: &[ByTest; 2]) -> (Option<Differences>, Vec<(usize, Differences)>) {
+    let mut of_tests = Vec::new();
+    let (mut common, mut all) = (Lines::default(), [Lines::default(), Lines::default()]);
+    for (old, new) in paired(sides[0].tests(), sides[1].tests(), |(number, _)| *number) {
+        let number = old.as_ref().or(new.as_ref()).map_or(0, |(number, _)| *number);
+        let numbits = [&old, &new].map(|side| side.as_ref().map_or(&[][..], |(_, numbits)| numbits));
+        if numbits[0] == numbits[1] {
+            common.unite_numbits(numbits[0]);
+        } else {
+            of_tests.push((number, differences(numbits.map(Lines::from_numbits))));
+            all.iter_mut().zip(numbits).for_each(|(all, numbits)| all.unite_numbits(numbits));
+        }
+    }
+    all.iter_mut().for_each(|lines| lines.unite(&common));
+    ((all[0] != all[1]).then(|| differences(all)), of_tests)
+}
+
+fn differences([old, new]: [Lines; 2]) -> Differences {
+    [new.without(&old), old.without(&new)]
 }
 
 /// The tests of two recordings under common numbers, in the order of their names. What ran outside of tests
@@ -157,12 +180,12 @@ impl<'databases> CommonTests<'databases> {
 type Pair<'files> = (Option<&'files File>, Option<&'files File>);
 
 /// The items of both lists, which are sorted by their keys.
-fn paired<'items, T, K: Ord>(
-    before: &'items [T],
-    after: &'items [T],
-    key: impl Fn(&'items T) -> K,
-) -> impl Iterator<Item = (Option<&'items T>, Option<&'items T>)> {
-    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+fn paired<T, K: Ord>(
+    before: impl IntoIterator<Item = T>,
+    after: impl IntoIterator<Item = T>,
+    key: impl Fn(&T) -> K,
+) -> impl Iterator<Item = (Option<T>, Option<T>)> {
+    let (mut before, mut after) = (before.into_iter().peekable(), after.into_iter().peekable());
     std::iter::from_fn(move || {
         let order = match (before.peek(), after.peek()) {
             (None, None) => return None,
@@ -176,33 +199,51 @@ fn paired<'items, T, K: Ord>(
     })
 }
 
-/// The lines of a file by the numbers of the tests that ran them, in that order.
-type ByTest = Vec<(usize, Lines)>;
-
-fn by_tests(database: &Database, numbers: &[usize], file: Option<&File>) -> Result<ByTest, Error> {
-    let mut by_test = ByTest::new();
-    let Some(file) = file else { return Ok(by_test) };
-    database.hits_of_file(file, |context, lines| {
-        if let Some(position) = database.tests.position(context).filter(|_| !lines.is_empty()) {
-            by_test.push((numbers[position], lines.clone()));
-        }
-    })?;
-    by_test.sort_by_key(|(number, _)| *number);
-    by_test.dedup_by(|(number, more), (kept, lines)| {
-        let is_same = number == kept;
-        if is_same {
-            lines.unite(more);
-        }
-        is_same
-    });
-    Ok(by_test)
+/// The lines of a file by the numbers of the tests that ran them. One that has room serves for the next file.
+#[derive(Default)]
+struct ByTest {
+    /// For each context: the number of its test, and the place of its lines in `numbits`. Sorted by number.
+    contexts: Vec<(usize, Range<usize>)>,
+    numbits: Vec<u8>,
 }
 
-fn united(by_test: &ByTest) -> Lines {
-    by_test.iter().fold(Lines::default(), |mut all, (_, lines)| {
-        all.unite(lines);
-        all
-    })
+impl ByTest {
+    fn read(
+        &mut self,
+        database: &Database,
+        numbers: &[usize],
+        file: Option<&File>,
+    ) -> Result<(), Error> {
+        let ByTest { contexts, numbits } = self;
+        contexts.clear();
+        numbits.clear();
+        let Some(file) = file else { return Ok(()) };
+        database.hits_of_file(file, |context, lines| {
+            if let Some(position) = database.tests.position(context).filter(|_| !lines.is_empty()) {
+                let start = numbits.len();
+                numbits.extend_from_slice(lines.numbits());
+                contexts.push((numbers[position], start..numbits.len()));
+            }
+        })?;
+        contexts.sort_by_key(|(number, _)| *number);
+        Ok(())
+    }
+
+    /// Each test with its lines, by number. Equal lines are equal bytes.
+    fn tests(&self) -> impl Iterator<Item = (usize, Cow<'_, [u8]>)> {
+        self.contexts.chunk_by(|left, right| left.0 == right.0).map(|contexts| {
+            let mut numbits = contexts.iter().map(|(_, place)| &self.numbits[place.clone()]);
+            let lines = match contexts.len() {
+                1 => Cow::Borrowed(numbits.next().unwrap_or_default()),
+                _ => {
+                    let mut lines = Lines::default();
+                    numbits.for_each(|numbits| lines.unite_numbits(numbits));
+                    Cow::Owned(lines.numbits().to_vec())
+                }
+            };
+            (contexts[0].0, lines)
+        })
+    }
 }
 
 fn source_changed(before: &Database, after: &Database, pair: Pair<'_>) -> Result<Option<bool>, Error> {

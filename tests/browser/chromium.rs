@@ -166,6 +166,7 @@ impl Browser {
     /// Presses a key, named as in `KeyboardEvent.key`.
     pub fn press(&mut self, key: &str) {
         let code = match key {
+            "Tab" => 9,
             "Enter" => 13,
             "Escape" => 27,
             "ArrowUp" => 38,

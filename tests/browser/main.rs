@@ -53,10 +53,26 @@ fn a_line_leads_to_its_tests_and_a_test_to_its_lines() {
         browser.wait("document.querySelector('.shown .line')");
         let lines =
             "[...document.querySelectorAll('.shown .mark-t')].map((line) => line.dataset.line).join()";
-        assert_eq!(browser.value(lines), "6,9,10");
+        assert_eq!(browser.value(lines), "6,9,10,11");
         assert_eq!(browser.text("#line-10 .tests"), "only");
         browser.click("#line-6");
         browser.wait("document.querySelector('.panel h2')?.textContent === 'Lines 6–8'");
+    });
+}
+
+#[test]
+fn what_ran_in_child_processes_says_so() {
+    with_report(recordings::small, |browser, report| {
+        for (lines, expected) in
+            [("10", ""), ("11", "(in a child process)"), ("10-11", "(partly in a child process)")]
+        {
+            browser.open(report, &format!("#file/shop/cart.py?line={lines}"));
+            browser.wait("document.querySelector('.panel .rows .row')");
+            assert_eq!(browser.text(".panel .rows .row:first-child .own"), "test_discount");
+            assert_eq!(browser.text(".panel .rows .row:first-child small"), expected, "{lines}");
+        }
+        assert_eq!(browser.text(".panel .rows .row:last-child .own"), "test_total");
+        assert_eq!(browser.text(".panel .rows .row:last-child small"), "");
     });
 }
 
@@ -202,10 +218,117 @@ fn contrast_is_enough(browser: &mut Browser) {
         for (const text of ['text', 'muted', 'accent', 'tested', 'missing', 'partial', 'outside-text'])
             for (const ground of ['bg', 'panel']) pairs.push([text, ground, ratio(text, ground)]);
         for (const ground of ['cell-low', 'cell-mid', 'cell-high']) pairs.push(['cell-text', ground, ratio('cell-text', ground)]);
-        pairs.push(['missing', 'missing-bg', ratio('missing', 'missing-bg')], ['text', 'chosen', ratio('text', 'chosen')]);
+        for (const text of ['text', 'muted', 'py-keyword', 'py-string', 'py-comment', 'py-number', 'py-defined', 'partial'])
+            for (const ground of ['panel', 'raised', 'chosen', 'missing-bg']) pairs.push([text, ground, ratio(text, ground)]);
+        pairs.push(['missing', 'missing-bg', ratio('missing', 'missing-bg')], ['muted', 'active', ratio('muted', 'active')]);
         return pairs.filter(([, , value]) => value < 4.5).map(String);
     })()";
     assert_eq!(browser.value(ratios), serde_json::json!([]));
+}
+
+/// A view of each kind.
+const VIEWS: [&str; 6] = [
+    "#",
+    "#files",
+    "#tests",
+    "#file/shop/cart.py?line=10",
+    "#test/tests/test_cart.py::test_discount",
+    "#processes",
+];
+
+/// Opens a view and waits until it is all there.
+fn open_view(browser: &mut Browser, report: &Path, hash: &str) {
+    browser.open(report, hash);
+    browser.wait("document.querySelector('.treemap .cell, .rows .row')");
+    browser.wait("document.querySelector('main').dataset.view !== 'test' || document.querySelector('.shown .line')");
+}
+
+#[test]
+fn all_that_can_be_clicked_is_reached_by_keys_and_has_a_name() {
+    with_report(recordings::small, |browser, report| {
+        for hash in VIEWS {
+            open_view(browser, report, hash);
+            browser.value("document.activeElement.blur(), window.reached = new Set()");
+            for _ in 0..browser.count("a, button, input, [tabindex='0']") + 2 {
+                browser.press("Tab");
+                browser.value("void window.reached.add(document.activeElement)");
+            }
+            // Arrows lead to the cells of the treemap, and to the rows of a table.
+            let left = "[...document.querySelectorAll('a, button, input, .scroller, .treemap')]
+                .filter((element) => element.checkVisibility() && !window.reached.has(element))
+                .filter((element) => !element.matches('.treemap .cell, .rows a')).map((element) => element.outerHTML)";
+            assert_eq!(browser.value(left), serde_json::json!([]), "{hash}");
+            let tree = browser.call("Accessibility.getFullAXTree", serde_json::json!({}));
+            let nodes = tree["nodes"].as_array().expect("a list").iter();
+            let roles =
+                ["link", "button", "grid", "searchbox", "combobox", "treeitem", "row", "navigation"];
+            let used = nodes.filter(|node| {
+                node["ignored"] == false
+                    && node["role"]["value"].as_str().is_some_and(|role| roles.contains(&role))
+            });
+            let (named, unnamed): (Vec<_>, Vec<_>) = used
+                .partition(|node| node["name"]["value"].as_str().is_some_and(|name| !name.is_empty()));
+            assert!(named.len() > 8 && unnamed.is_empty(), "{hash}: {unnamed:?}");
+        }
+        open_view(browser, report, "#");
+        browser.value("document.querySelector('.treemap').focus()");
+        browser.press("ArrowDown");
+        assert_eq!(
+            browser.value("document.activeElement.matches('.cell[aria-label*=\"statement\"]')"),
+            true
+        );
+        browser.press("Enter");
+        browser.wait("document.querySelector('main').dataset.view === 'file'");
+    });
+}
+
+#[test]
+fn the_place_of_the_keys_is_seen() {
+    with_report(recordings::small, |browser, report| {
+        let outline = |selector: &str| {
+            format!("getComputedStyle(document.querySelector('{selector}')).outlineStyle === 'solid'")
+        };
+        open_view(browser, report, "#tests");
+        browser.press("ArrowDown");
+        assert_eq!(browser.value(&outline(".row.active")), true);
+        open_view(browser, report, "#file/shop/cart.py?line=9");
+        browser.press("ArrowDown");
+        assert_eq!(browser.value(&outline("#line-10.at")), true);
+        let active = "document.querySelector('.code .scroller').getAttribute('aria-activedescendant')";
+        assert_eq!(browser.value(active), "line-10");
+        browser.press("Tab");
+        assert_eq!(browser.value("getComputedStyle(document.activeElement).outlineStyle"), "solid");
+    });
+}
+
+#[test]
+fn a_name_without_room_is_told_in_full() {
+    with_report(recordings::small, |browser, report| {
+        let phone =
+            serde_json::json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true });
+        browser.call("Emulation.setDeviceMetricsOverride", phone);
+        let cut = "[...document.querySelectorAll('main *, #found *')].filter((element) =>
+            getComputedStyle(element).overflowX === 'hidden' && element.scrollWidth > element.clientWidth + 1
+            && element.checkVisibility() && element.textContent.trim() && !element.matches('.unseen')
+            && !element.closest('[title]') && !element.querySelector('[title]')).map((element) => element.outerHTML)";
+        for hash in VIEWS {
+            open_view(browser, report, hash);
+            browser.press("/");
+            browser.write("e");
+            browser.wait("document.querySelectorAll('#found a').length > 2");
+            assert_eq!(browser.value(cut), serde_json::json!([]), "{hash}");
+            browser.press("Escape");
+            assert_eq!(
+                browser.value("document.documentElement.scrollWidth <= innerWidth"),
+                true,
+                "{hash}"
+            );
+        }
+        let is_cut = "[...document.querySelectorAll('.row .name')].some((name) =>
+            name.scrollWidth > name.clientWidth && name.querySelector('[title]'))";
+        open_view(browser, report, "#tests");
+        assert_eq!(browser.value(is_cut), true, "there was such a name");
+    });
 }
 
 #[test]

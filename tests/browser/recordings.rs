@@ -28,7 +28,8 @@ fn report(database: &Path) -> PathBuf {
     report
 }
 
-/// Three tests of `shop/cart.py` in two processes, of which the second was cut short in the third test.
+/// Three tests of `shop/cart.py` in two processes, of which the second was started in the second test and cut
+/// short in the third one.
 pub fn small(folder: &Path) -> PathBuf {
     let folder = folder.canonicalize().expect("it exists");
     let cart = folder.join("shop/cart.py");
@@ -56,6 +57,8 @@ pub fn small(folder: &Path) -> PathBuf {
     let mut second = ProcessLog::new(4712);
     second.header.parent_log_id = first.header.log_id;
     second.header.ppid = 4711;
+    let context = "tests/test_cart.py::test_discount|run";
+    second.inherit(context).line(context, cart, 10).line(context, cart, 11).stop(context, 300_000_000);
     let hostile = format!("{HOSTILE}|run");
     second.start(&hostile, 400_000_000);
     second.line(&hostile, cart, 6).line(&hostile, &format!("{}/{HOSTILE}.py", folder.display()), 3);

@@ -3,8 +3,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 
 use hitlog::Recorder;
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::folder::{Ended, Folder};
@@ -76,6 +79,7 @@ fn who_has_a_sentence_for_each_way_of_knowing_nothing() {
         ("cart.py:1", 1, "ran outside of tests only"),
         ("cart.py:5", 1, "never ran: no test reaches this"),
         ("cart.py:77", 1, "the file has no such line: it ends with line 5\n"),
+        ("cart.py:99999999999", 1, "the file has no such line: it ends with line 5\n"),
         (".hitlog", 2, "hitlog: .hitlog: this is a folder."),
         (":3", 2, "hitlog: FILE:LINE ':3': name a file"),
         ("other.py:1", 2, "hitlog: other.py: not measured"),
@@ -91,6 +95,34 @@ fn who_has_a_sentence_for_each_way_of_knowing_nothing() {
         let said = if code == 2 { &ended.stderr } else { &ended.stdout };
         assert!(said.contains(words), "{ended:?}");
     }
+}
+
+/// In write-ahead mode SQLite wants to make files beside the database, even to read it.
+#[test]
+fn a_database_is_read_where_nothing_may_be_written() {
+    let folder = recorded();
+    let database = folder.path().join("hitlog.db");
+    let connection = Connection::open(&database).expect("a database");
+    connection
+        .execute_batch("pragma journal_mode = wal; update meta set value = value")
+        .expect("writable");
+    connection.close().expect("nobody else has it open");
+    for (path, mode) in [(database.as_path(), 0o444), (folder.path(), 0o555)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+    let mut command = folder.command(["show"]);
+    if rustix::process::geteuid().is_root() {
+        const NOBODY: u32 = 65534;
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let output = match output {
+        Ok(output) => Ended::from(output),
+        Err(error) => return println!("skipped: nobody cannot start hitlog here: {error}"),
+    };
+    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
+    assert!(output.stdout.starts_with("2 tests  1 file  4 lines"), "{output:?}");
 }
 
 #[test]

@@ -58,7 +58,7 @@
       const chosen = line >= state.first && line <= state.last;
       const heat = options.lines || !numberOf(line) ? 0 : Math.log1p(page.tests[line - 1]) / Math.log1p(most);
       return hitlog.h("div", {
-        class: `line mark-${mark === "-" ? "none" : mark}${chosen ? " chosen" : ""}${isPartial ? " partial" : ""}`,
+        class: `line mark-${mark === "-" ? "none" : mark}${chosen ? " chosen" : ""}${line === state.at ? " at" : ""}${isPartial ? " partial" : ""}`,
         role: "row", "aria-rowindex": line, "aria-selected": chosen ? "true" : "false", id: `line-${line}`,
         "data-line": line, "--top": `${(line - 1) * ROW}px`, title: isPartial ? "this branch only ever went one way" : null,
       },
@@ -80,7 +80,7 @@
         const rows = [];
         for (let line = first; line <= last; line++) rows.push(row(line));
         body.replaceChildren(...rows);
-        if (state.last >= first && state.last <= last) scroller.setAttribute("aria-activedescendant", `line-${state.last}`);
+        if (state.at >= first && state.at <= last) scroller.setAttribute("aria-activedescendant", `line-${state.at}`);
         else scroller.removeAttribute("aria-activedescendant");
       }
       drawMap();

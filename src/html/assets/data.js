@@ -103,10 +103,42 @@ const hitlog = {};
   hitlog.linesOfTest = (page, test) => {
     const lines = new Uint8Array(1 + (page.marks.length >> 3));
     for (let at = 0; at < page.runs.length; at += 3) {
-      if (page.runs[at] !== test) continue;
-      bytesOf(page, page.runs[at + 2]).forEach((byte, index) => { lines[index] |= byte; });
+      if (page.runs[at] === test) unite(lines, bytesOf(page, page.runs[at + 2]));
     }
     return lines;
+  };
+
+  function unite(lines, more, without = []) {
+    more.forEach((byte, index) => { lines[index] |= byte & ~(without[index] || 0); });
+  }
+
+  /*
+   * The tests that ran some or all of the lines from `first` to `last` in child processes only: of each "partly "
+   * or "".
+   */
+  hitlog.inChildren = (page, first, last) => {
+    const sets = new Map();
+    for (let at = 0; at < page.in_children.length; at += 3) {
+      const [test, phase, set] = page.in_children.slice(at, at + 3);
+      if (!sets.has(test)) sets.set(test, new Map());
+      sets.get(test).set(phase, bytesOf(page, set));
+    }
+    const own = new Map([...sets.keys()].map((test) => [test, new Uint8Array(1 + (page.marks.length >> 3))]));
+    for (let at = 0; at < page.runs.length; at += 3) {
+      const [test, phase, set] = page.runs.slice(at, at + 3);
+      if (sets.has(test)) unite(own.get(test), bytesOf(page, set), sets.get(test).get(phase));
+    }
+    const found = new Map();
+    for (const [test, lines] of own) {
+      const all = hitlog.linesOfTest(page, test);
+      let [ran, inChildren] = [0, 0];
+      for (let line = first; line <= last; line++) {
+        ran += hitlog.has(all, line);
+        inChildren += hitlog.has(all, line) && !hitlog.has(lines, line);
+      }
+      if (inChildren) found.set(test, inChildren < ran ? "partly " : "");
+    }
+    return found;
   };
 
   /* Where control went from the lines `first` to `last`: [to, tests], without ways inside of them. */

@@ -38,11 +38,16 @@ hitlog.views = {};
     process: (number) => `#processes/${number}`,
   };
 
-  hitlog.testLink = (number, ...children) => hitlog.h("a", { href: hitlog.to.test(number) },
-    children.length ? children : hitlog.testNodes(hitlog.index.tests.name[number]));
+  /* Where there is no room for a name, its title has the whole. */
+  hitlog.testLink = (number) => {
+    const name = hitlog.index.tests.name[number];
+    return hitlog.h("a", { href: hitlog.to.test(number), title: hitlog.plain(name) }, hitlog.testNodes(name));
+  };
 
-  hitlog.fileLink = (number) => hitlog.h("a", { href: hitlog.to.file(number) },
-    hitlog.pathNodes(hitlog.index.files.path[number]));
+  hitlog.fileLink = (number) => {
+    const path = hitlog.index.files.path[number];
+    return hitlog.h("a", { href: hitlog.to.file(number), title: hitlog.plain(path) }, hitlog.pathNodes(path));
+  };
 
   /* A bar of shares: tested, only outside of tests, not run. */
   hitlog.bar = (tested, outside, missing) => {

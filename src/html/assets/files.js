@@ -45,13 +45,15 @@
     return words.length && !(phases >> 2 & 1) ? `in ${words.join(", ")}` : "";
   }
 
-  function testList(tests, phases, label) {
+  function testList(page, [first, last], phases, label) {
     const { time } = hitlog.index.tests;
+    const inChildren = hitlog.inChildren(page, first, last);
+    const where = (test) => [phaseWords(phases.get(test)), inChildren.has(test) ? `(${inChildren.get(test)}in a child process)` : ""];
     const columns = [
-      { title: "Test", class: "name", value: (test) => hitlog.index.tests.name[test].toLowerCase(), render: (test) => [hitlog.testLink(test), h("small", {}, phaseWords(phases.get(test)))] },
+      { title: "Test", class: "name", value: (test) => hitlog.index.tests.name[test].toLowerCase(), render: (test) => [hitlog.testLink(test), h("small", {}, where(test).filter(Boolean).join(" "))] },
       { title: "Time", class: "number", down: true, value: (test) => time[test], render: (test) => hitlog.duration(time[test]) },
     ];
-    return hitlog.list(columns, tests, {
+    return hitlog.list(columns, [...phases.keys()], {
       label, class: "narrow", sort: 0, onopen: (test) => { location.hash = hitlog.to.test(test); }, none: "No test runs this.",
     });
   }
@@ -86,7 +88,7 @@
       h("div", { class: "over" }, h("h2", {}, title), h("span", { class: "said" }, said),
         tests.length > 0 && hitlog.copyButton("Copy names", tests.map((test) => name[test]).join("\n"))),
       ways(page, first, last),
-      tests.length > 0 && testList(tests, phases, `Tests of ${title}`));
+      tests.length > 0 && testList(page, [first, last], phases, `Tests of ${title}`));
     panel.addEventListener("click", (event) => {
       const link = event.target.closest("[data-line]");
       if (!link) return;
@@ -97,11 +99,12 @@
   }
 
   function wholePanel(page) {
-    const phases = hitlog.testsOfLines(page, 1, page.marks.length);
+    const lines = [1, page.marks.length];
+    const phases = hitlog.testsOfLines(page, ...lines);
     return h("div", { class: "panel" },
       h("div", { class: "over" }, h("h2", {}, "All tests of this file"), h("span", { class: "said" }, hitlog.counted(phases.size, "test"))),
       h("p", { class: "hint" }, "Click a line, or choose several with Shift, to see the tests that ran it."),
-      hitlog.hasTests && testList([...phases.keys()], phases, "Tests of this file"));
+      hitlog.hasTests && testList(page, lines, phases, "Tests of this file"));
   }
 
   function chips(number) {

@@ -57,6 +57,8 @@
       const row = state.rows[at];
       const cells = columns.map((column) =>
         hitlog.h("div", { class: column.class || "", role: "gridcell" }, column.render(row)));
+      // Enter opens what the link of the active row leads to; Tab leaves the table.
+      cells.forEach((cell) => cell.querySelectorAll("a").forEach((link) => { link.tabIndex = -1; }));
       return hitlog.h("div", {
         class: `row${at === state.active ? " active" : ""}${options.current && options.current(row) ? " current" : ""}`,
         id: `${id}-${at}`, role: "row", "aria-rowindex": at + 1,

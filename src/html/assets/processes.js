@@ -92,7 +92,7 @@
       const process = processes[at];
       const [kind, words] = endOf(process);
       const command = process.argv.join(" ") || "process";
-      return h("span", { class: "lane", "--depth": Math.min(8, process.depth), title: hitlog.plain(command) },
+      return h("span", { class: "lane", "--depth": Math.min(8, process.depth), title: hitlog.plain(`${words} · ${command}`) },
         h("span", { class: `dot ${kind}`, "aria-hidden": "true" }),
         h("b", {}, labelOf(at)),
         h("bdi", { class: kind === "cut" ? "bad" : "place" }, hitlog.shown(words)));

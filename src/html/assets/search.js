@@ -48,6 +48,7 @@
     const { files, tests } = hitlog.index;
     list.replaceChildren(...results.map((found, at) => hitlog.h("a", {
       href: hrefOf(found), id: `found-${at}`, role: "option", tabindex: -1, "aria-selected": at === active ? "true" : "false",
+      title: hitlog.plain((found.kind === "file" ? files.path : tests.name)[found.number]),
     },
     hitlog.h("small", {}, found.kind),
     found.kind === "file" ? hitlog.pathNodes(files.path[found.number]) : hitlog.testNodes(tests.name[found.number]),

@@ -82,7 +82,7 @@
     }
 
     const columns = [
-      { title: "File", class: "name", value: (file) => files.path[file].toLowerCase(), render: (file) => hitlog.pathNodes(files.path[file]) },
+      { title: "File", class: "name", value: (file) => files.path[file].toLowerCase(), render: (file) => h("span", { title: hitlog.plain(files.path[file]) }, hitlog.pathNodes(files.path[file])) },
       { title: "Lines", class: "number", down: true, value: (file) => parts.get(file)[1], render: (file) => hitlog.count(parts.get(file)[1]) },
       { title: "Alone", hint: "lines that no other test ran", class: "number", down: true, value: (file) => parts.get(file)[2], render: (file) => hitlog.count(parts.get(file)[2]) },
     ];

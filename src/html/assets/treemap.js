@@ -92,8 +92,9 @@
     function drawFolder(folder, box, into, depth) {
       const hasTitle = folder.name && box.width > 60 && box.height > 44;
       if (hasTitle) {
-        into.push(hitlog.h("div", { class: "folder", "--depth": depth, ...boxStyle(box) },
-          hitlog.h("bdi", {}, ...hitlog.shown(`${folder.name}/`))));
+        const name = `${folder.name}/`;
+        into.push(hitlog.h("div", { class: "folder", title: hitlog.plain(name), "--depth": depth, ...boxStyle(box) },
+          hitlog.h("bdi", {}, ...hitlog.shown(name))));
       }
       const [edge, head] = [hasTitle ? 2 : 0, hasTitle ? HEAD : 0];
       const inner = {

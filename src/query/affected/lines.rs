@@ -207,6 +207,16 @@ class Store:
     }
 
     #[test]
+    fn a_body_that_runs_no_line_is_counted_to_what_is_around() {
+        for declaration in ["global x", "y: int"] {
+            let old = format!("def f():\n    {declaration}\nx = 1\n");
+            assert_eq!(compared(&old, &old.replace("x = 1", "    x = 2\nx = 1")).0, [""]);
+            assert_eq!(compared(&old, &old.replace(declaration, "return 1")).0, [""]);
+            assert_eq!(compared(&old, &old.replace("def", "# one\ndef")).0, [""; 0]);
+        }
+    }
+
+    #[test]
     fn lines_are_told_in_the_present_numbering() {
         let (_, found) = compared("a = 1\nb = 2\nc = 3\nd = 4\n", "a = 1\nc = 3\nx = 1\ny = 2\n");
         assert_eq!(found.lines, [1..=1, 3..=4]);

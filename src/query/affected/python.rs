@@ -73,6 +73,7 @@ impl Shape {
         for line in logical_lines(source)? {
             builder.add(line)?;
         }
+        builder.give_up_bodies_that_run_nothing();
         builder.shape.lines.sort_by_key(|line| line.number);
         builder.shape.encoding = encoding(source);
         Some(builder.shape)
@@ -105,11 +106,13 @@ struct Open {
 struct Builder {
     shape: Shape,
     open: Vec<Open>,
+    /// The blocks in which anything runs.
+    running: BTreeSet<usize>,
 }
 
 impl Builder {
     fn new() -> Builder {
-        Builder { shape: Shape::of_nothing(), open: Vec::new() }
+        Builder { shape: Shape::of_nothing(), open: Vec::new(), running: BTreeSet::new() }
     }
 
     fn add(&mut self, line: LogicalLine) -> Option<()> {
@@ -117,6 +120,9 @@ impl Builder {
             self.open.pop();
         }
         let block = self.block_of(&line);
+        if !is_declaration(&line) {
+            self.running.insert(block);
+        }
         self.shape.words.extend(line.words.iter().cloned());
         let lines = line.texts.iter().map(|(number, text)| CodeLine {
             number: *number,
@@ -137,6 +143,16 @@ impl Builder {
         if is_docstring { self.shape.blocks[open.block].parent } else { open.block }
     }
 
+    /// A body of nothing but declarations runs no line by which its tests could be known: it stays with the header,
+    /// which they ran to have the function.
+    fn give_up_bodies_that_run_nothing(&mut self) {
+        for line in &mut self.shape.lines {
+            if !self.running.contains(&line.block) {
+                line.block = self.shape.blocks[line.block].parent;
+            }
+        }
+    }
+
     fn open_what_follows(&mut self, line: &LogicalLine, block: usize) {
         let LogicalLine { indent, words, texts, is_suite_below, .. } = line;
         let indent = *indent;
@@ -153,6 +169,16 @@ impl Builder {
             _ => {}
         }
     }
+}
+
+/// Whether Python makes no code of `line` in a function: `global x`, `nonlocal x`, `x: int`. That it does so of
+/// `x: int = 1` does not matter, where nothing else is in a body.
+fn is_declaration(line: &LogicalLine) -> bool {
+    let text = line.texts.first().map_or(&[][..], |(_, text)| text.trim_ascii_start());
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
+    let (name, rest) = text.split_at(text.iter().take_while(is_part).count());
+    matches!(name, b"global" | b"nonlocal")
+        || !name.is_empty() && rest.trim_ascii_start().starts_with(b":")
 }
 
 #[cfg(test)]
@@ -202,6 +228,29 @@ last = 1
         let inner = ["load", "load.line", "-", "-", "load"];
         let outer = ["", "", "", "", "put", ""];
         assert_blocks(source, &[&["", "", "", ""], &inner[..], &outer[..]].concat());
+    }
+
+    #[test]
+    fn a_body_that_runs_no_line_stays_with_its_header() {
+        let source = "\
+def f():
+    '''Doc.'''
+    global x
+    y: int
+    z : 'str'
+def g():
+    def h():
+        nonlocal y
+    global x
+def i(): global x
+def j():
+    y: int
+    try:
+        pass
+    finally: pass
+";
+        let (f, g, j) = (["", "", "", "", ""], ["", "g", "g", "g", ""], ["", "j", "j", "j", "j"]);
+        assert_blocks(source, &[&f[..], &g[..], &j[..]].concat());
     }
 
     #[test]

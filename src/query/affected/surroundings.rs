@@ -86,7 +86,7 @@ impl Surroundings {
         Surroundings {
             files: request.paths.iter().map(with_hash).collect(),
             installed: request.packages.iter().map(installed).collect(),
-            data_files: data_files.map(|path| with_hash(&path)).collect(),
+            data_files: data_files.map(|path| (as_text(&path), with_hash(&path).1)).collect(),
             modules: Some(modules(&request.root)),
             request,
         }
@@ -148,6 +148,11 @@ impl Surroundings {
     }
 }
 
+/// A path that JSON can hold.
+fn as_text(path: &Path) -> PathBuf {
+    PathBuf::from(path.to_string_lossy().as_ref())
+}
+
 fn is_modified(path: &Path, since: Option<SystemTime>) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     matches!((modified, since), (Ok(modified), Some(since)) if modified >= since)
@@ -192,7 +197,7 @@ fn modules(root: &Path) -> BTreeSet<PathBuf> {
                     folders.push(path);
                 }
             } else if name.ends_with(".py") {
-                found.extend(path.strip_prefix(root).map(Path::to_owned));
+                found.extend(path.strip_prefix(root).map(as_text));
             }
         }
     }
@@ -207,6 +212,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
 
     #[test]
     fn everything_that_changes_is_named() {
@@ -240,5 +246,22 @@ mod tests {
         assert_eq!(before.compare(None).of_all.len(), 1);
         fs::write(at("packages/a-1.0.dist-info/RECORD"), "a.py,sha256=2").unwrap();
         assert_eq!(before.compare(None).of_all.len(), 2);
+    }
+
+    #[test]
+    fn files_whose_names_are_no_text_can_be_told_as_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let strange = folder.path().join(OsStr::from_bytes(b"strange\xFF"));
+        fs::create_dir(&strange).unwrap();
+        fs::write(strange.join("a.py"), "").unwrap();
+        let data = vec!["**/*.txt".into()];
+        let request = Request { root: folder.path().to_owned(), data, ..Request::default() };
+        fs::write(strange.join("a.txt"), "1").unwrap();
+        let before = serde_json::to_string(&Surroundings::look(request, None)).unwrap();
+        let before: Surroundings = serde_json::from_str(&before).unwrap();
+        assert_eq!(before.compare(None), Difference::default());
+        assert!(before.added_modules().is_empty());
+        fs::write(strange.join("b.py"), "").unwrap();
+        assert_eq!(before.added_modules().len(), 1);
     }
 }

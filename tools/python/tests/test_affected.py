@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -427,6 +428,39 @@ def test_files_that_are_not_measured(project: Project) -> None:
     assert project.affected() == SHOP_TESTS
     project.edit("helper.py", "1", "2")
     assert project.affected() == SHOP_TESTS | STORE_TESTS
+
+
+def test_file_outside_of_the_root(project: Project) -> None:
+    other = project.folder.parent / "other"
+    other.mkdir()
+    (other / "helper.py").write_text("VALUE = 1\n")
+    (project.folder / "pytest.ini").write_text("[pytest]\npythonpath = ../other\n")
+    project.edit("test_store.py", "import store", "import store, helper")
+    project.record()
+    assert project.affected() == set()
+    (other / "helper.py").write_text("VALUE = 2\n")
+    assert project.affected() == SHOP_TESTS | STORE_TESTS
+    assert project.ran() == SHOP_TESTS | STORE_TESTS
+    assert project.affected() == set()
+
+
+def test_modules_that_tests_write(project: Project) -> None:
+    text = "def test_own(tmp_path, monkeypatch):\n    (tmp_path / 'own.py').write_text('')\n"
+    text += "    monkeypatch.syspath_prepend(tmp_path)\n    import own\n"
+    write(project, {"test_own.py": text})
+    project.way = ()
+    project.record("--basetemp=../temporary")
+    shutil.rmtree(project.folder.parent / "temporary")
+    assert project.affected() == set()
+
+
+def test_name_that_is_no_text(project: Project) -> None:
+    folder = os.fsencode(project.folder) + b"/strange\xff"
+    os.mkdir(folder)
+    Path(os.fsdecode(folder + b"/helper.py")).write_text("VALUE = 1\n")
+    project.record()
+    assert project.affected() == set()
+    assert project.ran() == set()
 
 
 def test_since_a_revision(recorded: Project) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 import time
 
 import pytest
@@ -120,6 +121,7 @@ class WorkerTests:
     def __init__(self, config: pytest.Config, workerinput: dict[str, Any]) -> None:
         """Take what the worker was given."""
         self._config = config
+        self._begin_ns = time.time_ns()
         self._is_first = workerinput.get("workerid") == "gw0"
         self._collected: list[str] = []
         self._texts: set[str] = set()
@@ -134,7 +136,7 @@ class WorkerTests:
     def pytest_sessionfinish(self) -> None:
         """Hand over."""
         output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
-        output[_FILES] = sorted(_project_files(self._config) | self._texts)
+        output[_FILES] = sorted(_project_files(self._config, self._begin_ns) | self._texts)
         if self._is_first:
             output[_COLLECTED] = self._collected
 
@@ -220,7 +222,7 @@ class Tests:
         paths.add(os.path.join(sys.prefix, "pyvenv.cfg"))
         if self._config.inipath:
             paths.add(os.path.realpath(self._config.inipath))
-        paths |= self._files | self._texts | _project_files(self._config)
+        paths |= self._files | self._texts | _project_files(self._config, self._begin_ns)
         paths |= _loaded_by_children(self._directory or "")
         request = {
             "root": root,
@@ -247,14 +249,20 @@ def _printable(value: object) -> object:
     return [_printable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _project_files(config: pytest.Config) -> set[str]:
-    """All Python files below pytest's root that this process loaded, measured or not."""
+def _project_files(config: pytest.Config, begin_ns: int) -> set[str]:
+    """All Python files that this process loaded, measured or not, but those that were installed.
+
+    Outside of pytest's root, those that were made since ``begin_ns`` are the tests' own.
+    """
     root = os.path.join(os.path.realpath(config.rootpath), "")
     modules: Iterable[object] = [*sys.modules.values(), *config.pluginmanager.get_plugins()]
     names = {getattr(module, "__file__", None) for module in modules}
     paths = {os.path.realpath(name) for name in names if isinstance(name, str) and name.endswith(".py")}
-    prefix = os.path.join(os.path.realpath(sys.prefix), "")
-    return {path for path in paths if path.startswith(root) and not _is_installed(path, prefix)}
+    folders = {sys.prefix} if sys.prefix != sys.base_prefix else set()
+    folders.update(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
+    installed = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+    paths = {path for path in paths if not _is_installed(path, installed)}
+    return {path for path in paths if path.startswith(root) or _is_older(path, begin_ns)}
 
 
 def _text_files(items: list[pytest.Item]) -> set[str]:
@@ -276,8 +284,15 @@ def _loaded_by_children(directory: str) -> set[str]:
     return paths
 
 
-def _is_installed(path: str, prefix: str) -> bool:
-    return path.startswith(prefix) or any(f"/{name}/" in path for name in _INSTALLED)
+def _is_older(path: str, time_ns: int) -> bool:
+    try:
+        return os.stat(path).st_ctime_ns < time_ns
+    except OSError:
+        return False
+
+
+def _is_installed(path: str, folders: tuple[str, ...]) -> bool:
+    return path.startswith(folders) or any(f"/{name}/" in path for name in _INSTALLED)
 
 
 def _file_of(item: pytest.Item) -> str:
