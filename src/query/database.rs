@@ -79,6 +79,21 @@ impl Database {
         Database::read(path, connection).map_err(|source| failed(path, source))
     }
 
+    /// The same recording once more, for another thread; `None` if it cannot be opened again, or names other files
+    /// or tests by now.
+    pub(super) fn again(&self) -> Option<Database> {
+        let again = Database::open(&self.path).ok()?;
+        let is_same = |again: &Database| {
+            (again.form, &again.files, &again.tests) == (self.form, &self.files, &self.tests)
+        };
+        Some(again).filter(is_same)
+    }
+
+    /// Size of the file, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
     fn read(path: &Path, connection: Connection) -> rusqlite::Result<Database> {
         let has_arcs = meta(&connection, "has_arcs")?;
         let form = match has_arcs.as_deref() {

@@ -4,9 +4,12 @@ use super::database::{Database, File};
 use super::{Error, Lines};
 use serde::Serialize;
 use std::borrow::Cow;
-use std::cmp::Ordering;
+use std::cmp;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// The differences from one recording to another. Files and tests are the same if they have the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -87,6 +90,10 @@ impl Diff {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
+    diff_by(threads_for([before, after]), before, after)
+}
+
+fn diff_by(threads: usize, before: &Database, after: &Database) -> Result<Diff, Error> {
     let tests = CommonTests::new([before, after]);
     let only_in = |side: usize| {
         let names = tests.names.iter().zip(&tests.is_in);
@@ -94,34 +101,93 @@ pub fn diff(before: &Database, after: &Database) -> Result<Diff, Error> {
         only.map(|(name, _)| (*name).to_owned()).collect()
     };
     let mut changes = Diff { tests_added: only_in(1), tests_gone: only_in(0), ..Diff::default() };
+    let pairs: Vec<Pair<'_>> = paired(&before.files, &after.files, |file| file.path.as_str()).collect();
+    changes.have_common_files = pairs.iter().any(|pair| pair.0.is_some() && pair.1.is_some());
     let mut by_test: BTreeMap<usize, Vec<FileDiff>> = BTreeMap::new();
-    let mut sides = [ByTest::default(), ByTest::default()];
-    for pair in paired(&before.files, &after.files, |file| file.path.as_str()) {
-        changes.have_common_files |= pair.0.is_some() && pair.1.is_some();
-        sides[0].read(before, &tests.numbers[0], pair.0)?;
-        sides[1].read(after, &tests.numbers[1], pair.1)?;
-        let (of_all, of_tests) = compare(&sides);
-        if of_all.is_none() && of_tests.is_empty() {
-            continue;
-        }
-        let source_changed = source_changed(before, after, pair)?;
-        let path = pair.0.or(pair.1).map_or("", |file| file.path.as_str());
-        let difference = |[gained, lost]: [Lines; 2]| FileDiff {
-            path: path.to_owned(),
-            gained,
-            lost,
-            source_changed,
-        };
-        changes.files.extend(of_all.map(difference));
-        for (number, lines) in of_tests {
-            if tests.is_in[number] == [true, true] {
-                by_test.entry(number).or_default().push(difference(lines));
-            }
+    for FileChange { of_all, of_tests } in file_changes([before, after], &tests, &pairs, threads)? {
+        changes.files.extend(of_all);
+        for (number, difference) in of_tests {
+            by_test.entry(number).or_default().push(difference);
         }
     }
     let named = |(number, files): (usize, _)| TestDiff { test: tests.names[number].to_owned(), files };
     changes.tests = by_test.into_iter().map(named).collect();
     Ok(changes)
+}
+
+/// Bytes of both recordings for which one more thread is worth its start.
+const BYTES_OF_THREAD: u64 = 16 << 20;
+
+/// What changed in one file: of all tests together, and of each test of both recordings by its number.
+struct FileChange {
+    of_all: Option<FileDiff>,
+    of_tests: Vec<(usize, FileDiff)>,
+}
+
+/// How many threads are worth their start.
+fn threads_for(databases: [&Database; 2]) -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let bytes: u64 = databases.iter().map(|database| database.size()).sum();
+    processors.min(1 + (bytes / BYTES_OF_THREAD) as usize)
+}
+
+/// What changed in each of `pairs`, in their order. Each thread has connections of its own and takes the next pair
+/// that nobody has taken. Where the recordings cannot be opened again, this one thread does all.
+fn file_changes(
+    databases: [&Database; 2],
+    tests: &CommonTests<'_>,
+    pairs: &[Pair<'_>],
+    threads: usize,
+) -> Result<Vec<FileChange>, Error> {
+    let again = (1..threads).map_while(|_| Some([databases[0].again()?, databases[1].again()?]));
+    let again: Vec<[Database; 2]> = again.collect();
+    let next = AtomicUsize::new(0);
+    let work = |databases: [&Database; 2]| {
+        let mut sides = [ByTest::default(), ByTest::default()];
+        let mut found = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(pair) = pairs.get(at) else { return Ok(found) };
+            found.extend(file_change(databases, tests, *pair, &mut sides)?.map(|change| (at, change)));
+        }
+    };
+    let mut found = thread::scope(|scope| {
+        let work = &work;
+        let others = again.into_iter();
+        let others = others.map(|[before, after]| scope.spawn(move || work([&before, &after])));
+        let others: Vec<_> = others.collect();
+        let mut found: Vec<(usize, FileChange)> = work(databases)?;
+        for other in others {
+            found.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok(found)
+    })?;
+    found.sort_by_key(|(at, _)| *at);
+    Ok(found.into_iter().map(|(_, change)| change).collect())
+}
+
+/// What changed in the file `pair`, if anything; `sides` are space for it.
+fn file_change(
+    [before, after]: [&Database; 2],
+    tests: &CommonTests<'_>,
+    pair: Pair<'_>,
+    sides: &mut [ByTest; 2],
+) -> Result<Option<FileChange>, Error> {
+    sides[0].read(before, &tests.numbers[0], pair.0)?;
+    sides[1].read(after, &tests.numbers[1], pair.1)?;
+    let (of_all, of_tests) = compare(sides);
+    if of_all.is_none() && of_tests.is_empty() {
+        return Ok(None);
+    }
+    let source_changed = source_changed(before, after, pair)?;
+    let path = pair.0.or(pair.1).map_or("", |file| file.path.as_str());
+    let difference =
+        |[gained, lost]: [Lines; 2]| FileDiff { path: path.to_owned(), gained, lost, source_changed };
+    let of_both = of_tests.into_iter().filter(|(number, _)| tests.is_in[*number] == [true, true]);
+    Ok(Some(FileChange {
+        of_all: of_all.map(difference),
+        of_tests: of_both.map(|(number, lines)| (number, difference(lines))).collect(),
+    }))
 }
 
 /// Lines gained and lines lost.
@@ -189,8 +255,8 @@ fn paired<T, K: Ord>(
     std::iter::from_fn(move || {
         let order = match (before.peek(), after.peek()) {
             (None, None) => return None,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => cmp::Ordering::Less,
+            (None, Some(_)) => cmp::Ordering::Greater,
             (Some(old), Some(new)) => key(old).cmp(&key(new)),
         };
         let old = if order.is_le() { before.next() } else { None };
@@ -253,4 +319,54 @@ fn source_changed(before: &Database, after: &Database, pair: Pair<'_>) -> Result
         (Some(old), Some(new)) => Some(old != new),
         _ => None,
     })
+}
+
+#[cfg(all(test, feature = "recorder", feature = "compactor"))]
+mod tests {
+    use super::*;
+    use crate::Recorder;
+    use crate::compactor::{Options, compact};
+    use std::path::{Path, PathBuf};
+
+    /// A recording of three tests and sixty files, of which every seventh ran one line more if `is_later`.
+    fn recording(folder: &Path, name: &str, is_later: bool) -> PathBuf {
+        let run = folder.join(name);
+        let recorder = Recorder::open(&run).unwrap();
+        for test in ["a", "b", "c"] {
+            let _context = recorder.context(test);
+            for number in 0..60 {
+                let file = recorder.file(format!("/src/{number}.py"));
+                recorder.line(file, 1 + number % 5);
+                if is_later && number % 7 == 0 && test != "b" {
+                    recorder.line(file, 9);
+                }
+            }
+        }
+        drop(recorder);
+        let output = folder.join(format!("{name}.db"));
+        compact(&[run], &Options::new(&output), &()).unwrap();
+        output
+    }
+
+    #[test]
+    fn any_number_of_threads_finds_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let [before, after] = [("before", false), ("after", true)]
+            .map(|(name, is_later)| recording(folder.path(), name, is_later));
+        let databases = [&before, &after].map(|path| Database::open(path).unwrap());
+        assert!(databases[0].again().is_some());
+        let alone = diff_by(1, &databases[0], &databases[1]).unwrap();
+        assert_eq!((alone.files.len(), alone.tests.len()), (9, 2));
+        for threads in [2, 5] {
+            assert_eq!(diff_by(threads, &databases[0], &databases[1]).unwrap(), alone);
+        }
+        // Another recording in its place has other files or tests: nobody mixes them.
+        let other = folder.path().join("other");
+        let recorder = Recorder::open(&other).unwrap();
+        recorder.line(recorder.file("/src/other.py"), 1);
+        drop(recorder);
+        compact(&[other], &Options::new(&after), &()).unwrap();
+        assert!(databases[1].again().is_none());
+        assert_eq!(diff_by(5, &databases[0], &databases[1]).unwrap(), alone);
+    }
 }

@@ -39,7 +39,7 @@ pub struct Test {
 /// assert_eq!(tests.of_context(3).map(|test| test.contexts.len()), Some(2));
 /// assert!(tests.of_context(1).is_some_and(|test| test.is_outside));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tests {
     /// Sorted by name.
     tests: Vec<Test>,
