@@ -14,6 +14,12 @@ use crate::hits::{Hit, Hits};
 const LIBRARY: &str = "libhits.so";
 const TRACE: &str = "trace";
 
+/// How long LTTng may take to stop, or to write the rest of a trace.
+const SECONDS_MAX: &str = "10";
+
+/// The status of timeout(1) if it had to end the command.
+const TIMED_OUT: i32 = 124;
+
 /// Why it cannot be measured here.
 pub fn absent() -> Option<String> {
     let try_all = || -> Result<(), Box<dyn Error>> {
@@ -52,10 +58,19 @@ pub fn fill(directory: &Path, hits: Hits) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Ends the session. Where a process was killed while it stored an event, LTTng may wait for that event for
+/// ever: then what there is counts.
 fn end_session(directory: &Path) -> Result<(), Box<dyn Error>> {
     let session = session(directory);
-    run(Command::new("lttng").arg("stop").arg(&session))?;
-    run(Command::new("lttng").arg("destroy").arg(&session)).map(drop)
+    for verb in ["stop", "destroy"] {
+        let mut bounded = Command::new("timeout");
+        let output = bounded.args(["--kill-after=1", SECONDS_MAX, "lttng", verb, &session]).output()?;
+        if !output.status.success() && output.status.code() != Some(TIMED_OUT) {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("lttng {verb}: {}", said.lines().next().unwrap_or_default()).into());
+        }
+    }
+    Ok(())
 }
 
 /// Ends the session, and counts the events of its trace.
