@@ -87,7 +87,28 @@ impl LogReader {
         self.scan_with(slots, &mut OneByOne(visit))
     }
 
-    /// As [`LogReader::scan`], for a visitor that takes lines and arcs in runs, which is several times as fast.
+    /// As [`LogReader::scan`], for a visitor that takes lines and arcs in runs, which costs less for each.
+    ///
+    /// ```
+    /// use hitlog::format::{Header, Record, log_file_name, place, seal, slot_bytes};
+    /// use hitlog::reader::{Digest, LogReader};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let header = Header { log_id: [7; 16], pid: 4711, ..Header::default() };
+    /// let mut bytes = header.to_bytes().repeat(2);
+    /// for slot in 0..3 {
+    ///     let line = Record::Line { context: 0, file: 1, line: 80 + slot };
+    ///     bytes.extend(slot_bytes(seal(line.words(), place(&header.log_id, slot))));
+    /// }
+    /// let path = folder.path().join(log_file_name(4711, &header.log_id));
+    /// std::fs::write(&path, bytes)?;
+    ///
+    /// let log = LogReader::open(&path)?;
+    /// let mut digest = Digest::default();
+    /// assert_eq!(log.scan_with(0..log.slot_count(), &mut digest)?.valid, 3);
+    /// assert_eq!(digest.finish().lines, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`LogReader::scan`].
