@@ -2,8 +2,11 @@
 
 The oracle lies outside of the logs, in memory that all of them share: each line of a generated module
 stores its own number there, so that the lines up to that number have run, and the next one may have
-begun. ``HITLOG_PYTHON_KILLS`` sets how many processes are killed (on four versions of Python the usual
-250 are a thousand), ``HITLOG_SEED`` the moments.
+begun. The moment is a number of that function's first thread: half of the processes kill themselves
+there, in whatever their other threads do just then, and half are killed from outside as soon as their
+parent has seen that number, some lines later or, on a busy machine, after the last.
+``HITLOG_PYTHON_KILLS`` sets how many processes are killed (on four versions of Python the usual 250 are
+a thousand), ``HITLOG_SEED`` the moments.
 """
 
 from __future__ import annotations
@@ -30,11 +33,23 @@ sys.setswitchinterval(1e-5)
 shared = memoryview(mmap.mmap(-1, 4096)).cast("Q")
 pids, counts = shared[:2], [shared[2:4], shared[4:6]]
 
-def work(process, threads):
+class Fatal:
+    # Counts of one thread: storing the fatal number kills its process and all of the group.
+    def __init__(self, counts, last):
+        self.counts, self.last = counts, last
+
+    def __setitem__(self, number, line):
+        self.counts[number] = line
+        if line == self.last:
+            os.killpg(0, signal.SIGKILL)
+
+def work(process, processes, threads):
     pids[process] = os.getpid()
+    while 0 in list(pids[:processes]):
+        time.sleep(0.0001)
     for number in range(1, threads):
         threading.Thread(target=MODULES[number].run, args=(counts[process], number)).start()
-    thread_0.run(counts[process], 0)
+    thread_0.run(Fatal(counts[0], last) if kills_itself and process == 0 else counts[process], 0)
     while True:
         signal.pause()
 
@@ -42,8 +57,8 @@ def start(processes, threads):
     os.setpgid(0, 0)
     os.close(alive)
     if processes == 2 and os.fork() == 0:
-        work(1, threads)
-    work(0, threads)
+        work(1, processes, threads)
+    work(0, processes, threads)
 
 rounds, killed = [], 0
 while killed < {KILLS}:
@@ -52,15 +67,16 @@ while killed < {KILLS}:
     for count in counts:
         count[0] = count[1] = 1
     processes, threads = random.choice([(1, 1), (1, 2), (2, 1)])
+    last, kills_itself = random.randrange(2, {LINES - 2}), random.random() < 0.5
     alive, of_children = os.pipe()
     child = os.fork()
     if child == 0:
         start(processes, threads)
     os.close(of_children)
-    while 0 in list(pids[:processes]):
-        time.sleep(0.0001)
-    time.sleep(random.random() * random.choice([0.0005, 0.002, 0.01]))
-    os.killpg(child, signal.SIGKILL)
+    if not kills_itself:
+        while counts[0][0] < last:
+            pass
+        os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     # The end of the file: nobody of the group is alive.
     os.read(alive, 1)
