@@ -1,7 +1,8 @@
 //! Which runs under `.hitlog` may go, and how they go.
 //!
-//! A run is removed file by file, through descriptors of its own directory, so that nothing outside of it can be
-//! meant. It stays if anything in it is not what a run leaves, if a writer of one of its logs lives, or if the
+//! A run that goes is renamed first, so that what is left of it if we are killed is no run any more; the next
+//! cleaning removes the rest. It is removed file by file, through descriptors of its own directory, so that
+//! nothing outside of it can be meant. It stays if anything in it is not what a run leaves, if a writer of one of its logs lives, or if the
 //! process lives that began it (which holds a lock on the directory).
 
 use std::ffi::{OsStr, OsString};
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
 use serde::Serialize;
 
 use crate::format::FILE_EXTENSION;
@@ -20,6 +21,9 @@ use crate::run_directory::{COMMAND_FILE, LOADED_FILE_PREFIX, NOTES_FILE_PREFIX, 
 
 /// A run without logs and without an ended command that is younger than this may be one that is just beginning.
 const BEGINNING_MAX: Duration = Duration::from_secs(60);
+
+/// How a run's name ends while it is being removed.
+const REMOVING_SUFFIX: &str = ".removing";
 
 /// What becomes of an entry of the folder of runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,29 +51,37 @@ pub(super) struct Entry {
 /// those whose names are, but one without logs is older than all that have some.
 pub(super) fn remove(folder: &Path, keep: usize, is_dry: bool) -> io::Result<Vec<Entry>> {
     let opened = File::open(folder)?;
-    let mut runs = Vec::new();
+    let (mut runs, mut half_removed) = (Vec::new(), Vec::new());
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let path = folder.join(&name);
-        if name.to_str().is_some_and(is_run_id) && is_directory(&path) {
+        let text = name.to_str().filter(|_| is_directory(&path)).unwrap_or_default();
+        if is_run_id(text) {
             runs.push((has_logs(&path), name));
+        } else if is_half_removed(&name) && is_run_id(text.trim_end_matches(REMOVING_SUFFIX)) {
+            half_removed.push(name);
         } else if name != ".gitignore" {
             let reason = "not a run directory".to_owned();
             entries.push(Entry { path, fate: Fate::Refused { reason } });
         }
     }
     runs.sort_unstable_by(|left, right| right.cmp(left));
-    for (position, (_, name)) in runs.into_iter().enumerate() {
+    let mut runs = runs.into_iter().map(|(_, name)| name);
+    let kept = runs.by_ref().take(keep).map(|name| Entry { path: folder.join(name), fate: Fate::Kept });
+    entries.extend(kept);
+    for name in runs.chain(half_removed) {
         let path = folder.join(&name);
-        let fate = match position < keep {
-            true => Fate::Kept,
-            false => remove_run(&opened, &path, &name, is_dry).unwrap_or_else(|fate| fate),
-        };
+        let fate = remove_run(&opened, &path, &name, is_dry).unwrap_or_else(|fate| fate);
         entries.push(Entry { path, fate });
     }
     entries.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(entries)
+}
+
+/// Whether a run, or a path of one, is named as what is being removed is.
+fn is_half_removed(name: &OsStr) -> bool {
+    name.as_bytes().ends_with(REMOVING_SUFFIX.as_bytes())
 }
 
 fn is_directory(path: &Path) -> bool {
@@ -92,10 +104,15 @@ fn remove_run(folder: &File, path: &Path, name: &OsStr, is_dry: bool) -> Result<
         return Err(Fate::Living { reason });
     }
     if !is_dry {
+        let mut removing = name.to_owned();
+        if !is_half_removed(name) {
+            removing.push(REMOVING_SUFFIX);
+            renameat(folder, name, folder, &removing).map_err(refused)?;
+        }
         for file in &files {
             unlinkat(&run, file, AtFlags::empty()).map_err(refused)?;
         }
-        unlinkat(folder, name, AtFlags::REMOVEDIR).map_err(refused)?;
+        unlinkat(folder, &removing, AtFlags::REMOVEDIR).map_err(refused)?;
     }
     Ok(Fate::Removed { bytes })
 }
@@ -139,7 +156,8 @@ fn is_log(name: &OsStr) -> bool {
 /// Why somebody may still write to the run, if so.
 fn living(run: &File, path: &Path, files: &[OsString]) -> Option<String> {
     let mut logs = files.iter().filter(|name| is_log(name)).map(|name| path.join(name)).peekable();
-    if logs.peek().is_none() && !files.iter().any(|name| name == COMMAND_FILE) {
+    let may_begin = logs.peek().is_none() && !is_half_removed(path.as_os_str());
+    if may_begin && !files.iter().any(|name| name == COMMAND_FILE) {
         let age = run.metadata().ok()?.modified().ok()?.elapsed().unwrap_or_default();
         return (age < BEGINNING_MAX).then(|| "it may be just beginning".to_owned());
     }

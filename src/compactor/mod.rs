@@ -43,6 +43,7 @@ pub use combine::{
 };
 pub use discover::told_in;
 pub use error::Error;
+pub use publish::Scratch;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;

@@ -177,6 +177,59 @@ impl Drop for Output {
     }
 }
 
+/// A place beside an output for a database that is needed for a while. What is there goes when this is
+/// dropped; if the process is killed before, the next compaction into that folder removes it.
+///
+/// ```
+/// use hitlog::compactor::Scratch;
+///
+/// let folder = tempfile::tempdir()?;
+/// let mut scratch = Scratch::beside(&folder.path().join("hitlog.db"));
+/// std::fs::write(scratch.path(), "as a compaction would")?;
+/// scratch.hold()?;
+/// drop(scratch);
+/// assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    lock: Option<File>,
+}
+
+impl Scratch {
+    /// A path in the folder of `output` at which nothing is.
+    #[must_use]
+    pub fn beside(output: &Path) -> Scratch {
+        Scratch { path: output.with_file_name(temporary_name()), lock: None }
+    }
+
+    /// Where the database is to be.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells other compactors that the database, which must be there by now, is in use. Without this it is
+    /// safe from them for a minute.
+    ///
+    /// # Errors
+    /// When it cannot be opened. One that cannot be locked is no error: where files have no locks, others
+    /// find none either.
+    pub fn hold(&mut self) -> io::Result<()> {
+        let file = File::open(&self.path)?;
+        let _ = file.try_lock_exclusive();
+        self.lock = Some(file);
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// A name that no glob takes for data: coverage.py merges and deletes `<data file>.*`.
 fn temporary_name() -> String {
     let random = RandomState::new().hash_one(std::process::id());
@@ -284,15 +337,21 @@ mod tests {
             let file = File::options().write(true).open(path).unwrap();
             file.set_modified(std::time::SystemTime::now() - hour).unwrap();
         };
-        let leftover = folder.path().join(temporary_name());
-        let young = folder.path().join(temporary_name());
-        let other = folder.path().join(".hitlog-notes.tmp");
-        [&leftover, &young, &other].iter().for_each(|path| fs::write(path, "").unwrap());
+        let leftover: &Path = &folder.path().join(temporary_name());
+        let young: &Path = &folder.path().join(temporary_name());
+        let other: &Path = &folder.path().join(".hitlog-notes.tmp");
+        let mut held = Scratch::beside(&folder.path().join("out.db"));
+        let left = std::mem::ManuallyDrop::new(Scratch::beside(&folder.path().join("out.db")));
+        let written = [leftover, young, other, held.path(), left.path()];
+        written.iter().for_each(|path| fs::write(path, "").unwrap());
+        held.hold().unwrap();
         let living = Output::begin(&folder.path().join("other.db")).unwrap();
-        [&leftover, &other, &living.temporary].iter().for_each(|path| make_old(path));
+        let old = [leftover, other, &living.temporary, held.path(), left.path()];
+        old.iter().for_each(|path| make_old(path));
         publish(&folder.path().join("out.db"), 1).unwrap();
-        let exist = [&leftover, &young, &other, &living.temporary].map(|path| path.exists());
-        assert_eq!(exist, [false, true, true, true]);
+        let gone = [leftover, left.path()].map(|path| !path.exists());
+        let stay = [young, other, &living.temporary, held.path()].map(|path| path.exists());
+        assert_eq!((gone, stay), ([true; 2], [true; 4]));
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod folder;
 mod old_runs;
 mod questions;
 mod recorded;
+#[path = "../common/tracer.rs"]
+mod tracer;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

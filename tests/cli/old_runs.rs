@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use hitlog::Recorder;
 
 use crate::folder::{Ended, Folder, Running};
+use crate::tracer::{self, trace};
 
 /// Makes a run with a log, whose writer has ended.
 fn run(folder: &Folder, id: &str) -> PathBuf {
@@ -107,6 +108,37 @@ fn a_living_run_keeps_its_directory_before_anything_recorded() {
     running.end();
     clean(&folder, &["--keep", "0"]);
     assert!(!run.exists());
+}
+
+#[test]
+fn a_run_is_whole_or_no_run_whenever_its_removal_is_killed() {
+    for nth in 1.. {
+        let folder = Folder::new();
+        let files = fs::read_dir(run(&folder, IDS[0])).expect("readable").count();
+        let mut removals = 0;
+        let is_removal =
+            |number| [libc::SYS_renameat, libc::SYS_unlinkat, libc::SYS_unlink].contains(&number);
+        let ended = trace(&mut folder.command(["clean", "--keep", "0"]), |call| {
+            removals += usize::from(is_removal(call.number));
+            if removals == nth { tracer::Fate::Killed } else { tracer::Fate::Made }
+        });
+        let Some(ended) = ended else {
+            println!("skipped: ptrace(2) is not allowed here");
+            return;
+        };
+        let left = names(&folder);
+        if ended.status.success() {
+            assert!(left.is_empty(), "{left:?}");
+            assert_eq!(nth, files + 3, "its new name, its files, and the directory");
+            return;
+        }
+        match nth {
+            1 => assert_eq!(left, [IDS[0]]),
+            _ => assert_eq!(left, [format!("{}.removing", IDS[0])], "{nth}"),
+        }
+        let ended = clean(&folder, &["--keep", "9"]);
+        assert_eq!(names(&folder).len(), usize::from(nth == 1), "{nth}: {ended:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use hitlog::compactor::{self, Changes, Options, Progress, Report};
+use hitlog::compactor::{self, Changes, Options, Progress, Report, Scratch};
 use hitlog::query::affected::{
     Options as Question, Renewal, Request, Surroundings, affected as ask, renewal,
 };
@@ -51,31 +51,26 @@ pub fn update(
     selected: Vec<String>,
     collected: Vec<String>,
 ) -> PyResult<(String, bool)> {
-    // Not in the run directory, which this process keeps locked.
-    let recorded = output.with_file_name(format!(".hitlog-recorded-{}", std::process::id()));
-    py.detach(|| {
-        let updated = renew(run_directory, &output, &recorded, &selected, &collected);
-        let _ = std::fs::remove_file(&recorded);
-        updated
-    })
-    .map_err(PyRuntimeError::new_err)
+    py.detach(|| renew(run_directory, &output, &selected, &collected)).map_err(PyRuntimeError::new_err)
 }
 
-/// Compacts the run into `recorded`, and puts that into `output`.
+/// Compacts the run into a file of its own, and puts that into `output`.
 fn renew(
     run_directory: PathBuf,
     output: &Path,
-    recorded: &Path,
     selected: &[String],
     collected: &[String],
 ) -> Result<(String, bool), String> {
-    let compacted = compactor::compact(&[run_directory], &Options::new(recorded), &Silent);
+    // Not in the run directory, which this process keeps locked.
+    let mut recorded = Scratch::beside(output);
+    let compacted = compactor::compact(&[run_directory], &Options::new(recorded.path()), &Silent);
     let mut report = compacted.map_err(|error| error.to_string())?;
-    let renewal = renewal(output, recorded, selected, collected);
+    recorded.hold().map_err(|error| format!("{}: {error}", recorded.path().display()))?;
+    let renewal = renewal(output, recorded.path(), selected, collected);
     let Renewal { replaced, gone, moved, outcomes, surroundings } =
         renewal.map_err(|error| error.to_string())?;
     let changes = Changes { replaced, gone, moved, outcomes, surroundings };
-    let written = compactor::update(output, recorded, &changes, output);
+    let written = compactor::update(output, recorded.path(), &changes, output);
     report.output_bytes = written.map_err(|error| error.to_string())?;
     report.output = output.display().to_string();
     Ok((report.to_string(), is_smooth(&report)))
