@@ -14,9 +14,9 @@
 
 use super::bitmap::Bitmap;
 use super::keys::{self, Block, Ends, FileArc, Pair};
-use super::pages::Pages;
 use super::schema::Form;
 use super::tables::{ArcBits, HitTable, KnownArcs, Roots};
+use super::trees::Trees;
 use crate::limits::ARCS_NUMBERED_MAX;
 use std::collections::HashMap;
 use std::io::Result;
@@ -72,7 +72,7 @@ impl ArcRows {
     /// numbers in `arcs`.
     pub(super) fn write(
         &mut self,
-        pages: &mut Pages,
+        trees: &mut Trees,
         pair: Pair,
         lines: &[Block],
         arcs: &[Block],
@@ -80,7 +80,7 @@ impl ArcRows {
         lines_of_file: &mut Bitmap,
     ) -> Result<()> {
         if self.pair != Some(pair) {
-            self.end_pair(pages, lines_of_file)?;
+            self.end_pair(trees, lines_of_file)?;
             self.pair = Some(pair);
             self.numbers.file = pair.file();
         }
@@ -89,43 +89,43 @@ impl ArcRows {
         for index in arcs.iter().flat_map(Block::iter) {
             let ends = known[index as usize].ends;
             while let Some(line) = lines.next_if(|line| line_to_itself(*line) < ends) {
-                self.line(pages, pair, line)?;
+                self.line(trees, pair, line)?;
             }
             let number = self.numbers.of_arc(index, ends);
-            self.row(pages, pair, ends, number)?;
+            self.row(trees, pair, ends, number)?;
             let reached = ends.to().unwrap_or_default();
             for line in [ends.from(), reached].into_iter().filter(|line| *line > 0) {
                 self.ends.insert(line as u32);
             }
         }
-        lines.try_for_each(|line| self.line(pages, pair, line))
+        lines.try_for_each(|line| self.line(trees, pair, line))
     }
 
-    fn line(&mut self, pages: &mut Pages, pair: Pair, line: u32) -> Result<()> {
+    fn line(&mut self, trees: &mut Trees, pair: Pair, line: u32) -> Result<()> {
         let number = self.numbers.of_line(line);
-        self.row(pages, pair, line_to_itself(line), number)
+        self.row(trees, pair, line_to_itself(line), number)
     }
 
     #[inline]
-    fn row(&mut self, pages: &mut Pages, pair: Pair, ends: Ends, number: Number) -> Result<()> {
+    fn row(&mut self, trees: &mut Trees, pair: Pair, ends: Ends, number: Number) -> Result<()> {
         match &mut self.rows {
-            Rows::Compact(compact) => compact.set(pages, FileArc { file: pair.file(), ends }, number),
-            Rows::Plain(plain) => plain.push_arc(pages, pair, ends),
+            Rows::Compact(compact) => compact.set(trees, FileArc { file: pair.file(), ends }, number),
+            Rows::Plain(plain) => plain.push_arc(trees, pair, ends),
         }
     }
 
     /// Arcs tell that the lines at their ends ran. Where nothing else does, the compact form notes it, so
     /// that it need not be found out again by each question.
-    fn end_pair(&mut self, pages: &mut Pages, lines_of_file: &mut Bitmap) -> Result<()> {
+    fn end_pair(&mut self, trees: &mut Trees, lines_of_file: &mut Bitmap) -> Result<()> {
         lines_of_file.merge(&self.lines);
         lines_of_file.merge(&self.ends);
         self.ends.remove(&self.lines);
         if let (Some(pair), Rows::Compact(compact)) = (self.pair, &mut self.rows) {
             for line in self.ends.iter() {
                 let arc = FileArc { file: pair.file(), ends: Ends::only(line) };
-                compact.set(pages, arc, self.numbers.of_end(line))?;
+                compact.set(trees, arc, self.numbers.of_end(line))?;
             }
-            compact.end_pair(pages, pair)?;
+            compact.end_pair(trees, pair)?;
         }
         self.lines.clear();
         self.ends.clear();
@@ -133,11 +133,11 @@ impl ArcRows {
         Ok(())
     }
 
-    pub(super) fn end_file(&mut self, pages: &mut Pages, lines_of_file: &mut Bitmap) -> Result<()> {
-        self.end_pair(pages, lines_of_file)?;
+    pub(super) fn end_file(&mut self, trees: &mut Trees, lines_of_file: &mut Bitmap) -> Result<()> {
+        self.end_pair(trees, lines_of_file)?;
         self.numbers.end_file();
         match &mut self.rows {
-            Rows::Compact(compact) => compact.end_file(pages),
+            Rows::Compact(compact) => compact.end_file(trees),
             Rows::Plain(_) => Ok(()),
         }
     }
@@ -148,10 +148,10 @@ impl ArcRows {
     }
 
     /// Writes the last rows. The indexes that SQLite has to make.
-    pub(super) fn finish(self, pages: &mut Pages) -> Result<Vec<&'static str>> {
+    pub(super) fn finish(self, trees: &mut Trees) -> Result<Vec<&'static str>> {
         match self.rows {
-            Rows::Plain(plain) => Ok(plain.finish(pages)?.into_iter().collect()),
-            Rows::Compact(compact) => compact.finish(pages),
+            Rows::Plain(plain) => Ok(plain.finish(trees)?.into_iter().collect()),
+            Rows::Compact(compact) => compact.finish(trees),
         }
     }
 }
@@ -302,7 +302,7 @@ impl Compact {
     #[inline]
     fn set(
         &mut self,
-        pages: &mut Pages,
+        trees: &mut Trees,
         arc: FileArc,
         Number { number, is_first }: Number,
     ) -> Result<()> {
@@ -311,7 +311,7 @@ impl Compact {
             return Ok(());
         }
         if is_first {
-            self.known.push(pages, arc)?;
+            self.known.push(trees, arc)?;
         }
         let at = (number / WORD_ARCS) as usize;
         if at >= self.words.len() {
@@ -324,7 +324,7 @@ impl Compact {
         Ok(())
     }
 
-    fn end_pair(&mut self, pages: &mut Pages, pair: Pair) -> Result<()> {
+    fn end_pair(&mut self, trees: &mut Trees, pair: Pair) -> Result<()> {
         let is_room = self.waiting.len() + self.used.len() <= WORDS_WAITING_MAX;
         for block in self.used.drain(..) {
             let bits = mem::take(&mut self.words[block as usize]);
@@ -336,19 +336,19 @@ impl Compact {
             }
         }
         self.plain.sort_unstable();
-        self.plain.drain(..).try_for_each(|ends| self.others.push_arc(pages, pair, ends))
+        self.plain.drain(..).try_for_each(|ends| self.others.push_arc(trees, pair, ends))
     }
 
-    fn end_file(&mut self, pages: &mut Pages) -> Result<()> {
-        self.known.end_file(pages)?;
+    fn end_file(&mut self, trees: &mut Trees) -> Result<()> {
+        self.known.end_file(trees)?;
         self.waiting.sort_unstable();
         let mut words = self.waiting.drain(..);
-        words.try_for_each(|Word { block, pair, bits }| self.bits.push(pages, pair, block, bits))
+        words.try_for_each(|Word { block, pair, bits }| self.bits.push(trees, pair, block, bits))
     }
 
-    fn finish(self, pages: &mut Pages) -> Result<Vec<&'static str>> {
-        self.known.finish(pages)?;
-        let left = [self.bits.finish(pages)?, self.others.finish(pages)?];
+    fn finish(self, trees: &mut Trees) -> Result<Vec<&'static str>> {
+        self.known.finish(trees)?;
+        let left = [self.bits.finish(trees)?, self.others.finish(trees)?];
         Ok(left.into_iter().flatten().collect())
     }
 }

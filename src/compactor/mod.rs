@@ -36,6 +36,7 @@ mod scan;
 mod schema;
 mod source;
 mod tables;
+mod trees;
 pub(crate) mod wording;
 
 pub use combine::{

@@ -7,17 +7,16 @@ use byteorder::{ByteOrder as _, LittleEndian};
 /// Bytes of one block of lines.
 const BLOCK_BYTES: usize = BLOCK_LINES as usize / 8;
 
-/// The numbits of the lines in `blocks`, which are sorted and of one file and context.
-pub(super) fn numbits(blocks: &[Block]) -> Vec<u8> {
-    let Some(last) = blocks.last() else { return Vec::new() };
-    let mut bytes = vec![0; (last.number() as usize + 1) * BLOCK_BYTES];
+/// The numbits of the lines in `blocks`, which are sorted and of one file and context, made in `space`.
+pub(super) fn numbits<'space>(blocks: &[Block], space: &'space mut Vec<u8>) -> &'space [u8] {
+    space.clear();
     for block in blocks {
         let start = block.number() as usize * BLOCK_BYTES;
-        LittleEndian::write_u64_into(&block.lines, &mut bytes[start..start + BLOCK_BYTES]);
+        space.resize(start + BLOCK_BYTES, 0);
+        LittleEndian::write_u64_into(&block.lines, &mut space[start..]);
     }
-    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-    bytes.truncate(length);
-    bytes
+    let length = space.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    &space[..length]
 }
 
 #[cfg(test)]
@@ -45,8 +44,9 @@ mod tests {
             lines.iter().rev().for_each(|line| collector.line(Pair::new(1, 1), *line));
             let mut blocks = collector.finish().lines;
             blocks.sort_unstable_by_key(|block| block.key);
-            let numbits = numbits(&blocks);
-            prop_assert_eq!(lines_of(&numbits), lines);
+            let mut space = vec![0xFF; 9];
+            let numbits = numbits(&blocks, &mut space);
+            prop_assert_eq!(lines_of(numbits), lines);
             prop_assert_ne!(numbits.last(), Some(&0));
         }
     }

@@ -16,6 +16,7 @@
 //! The format is that of <https://www.sqlite.org/fileformat2.html>.
 
 use super::record::{VARINT_BYTES_MAX, put_varint};
+use rayon::prelude::*;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
@@ -151,29 +152,30 @@ impl Written {
     /// Reads all of them back from the file `path`. The first page that is not as it was written, if any.
     pub(super) fn first_damaged(&self, path: &Path) -> io::Result<Option<u32>> {
         let file = File::open(path)?;
-        let mut bytes = vec![0; WRITTEN_AT_ONCE * PAGE_BYTES];
+        let mut page = [0; PAGE_BYTES];
         for (root, checksum) in &self.roots {
-            file.read_exact_at(&mut bytes[..PAGE_BYTES], offset_of(*root))?;
-            if crc32fast::hash(&bytes[..PAGE_BYTES]) != *checksum {
+            file.read_exact_at(&mut page, offset_of(*root))?;
+            if crc32fast::hash(&page) != *checksum {
                 return Ok(Some(*root));
             }
         }
-        let firsts = (self.first..).step_by(WRITTEN_AT_ONCE);
-        for (first, checksums) in firsts.zip(self.added.chunks(WRITTEN_AT_ONCE)) {
-            let bytes = &mut bytes[..checksums.len() * PAGE_BYTES];
+        let first_of = |bytes: &mut Vec<u8>, (part, checksums): (usize, &[u32])| {
+            let first = self.first + (part * WRITTEN_AT_ONCE) as u32;
+            bytes.resize(checksums.len() * PAGE_BYTES, 0);
             file.read_exact_at(bytes, offset_of(first))?;
             let pages = bytes.chunks(PAGE_BYTES).map(crc32fast::hash);
-            if let Some(at) = pages.zip(checksums).position(|(found, written)| found != *written) {
-                return Ok(Some(first + at as u32));
-            }
-        }
-        Ok(None)
+            let damaged = pages.zip(checksums).position(|(found, written)| found != *written);
+            Ok(damaged.map(|at| first + at as u32))
+        };
+        let parts = self.added.par_chunks(WRITTEN_AT_ONCE).enumerate();
+        let found = parts.map_init(Vec::new, first_of).find_first(|found| !matches!(found, Ok(None)));
+        found.unwrap_or(Ok(None))
     }
 }
 
 /// What a tree holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Rows by their rowid. The dividers of children are copies of rowids.
     Table,
     /// Entries by themselves: an index, or a table `without rowid`. Entries are dividers, too.
@@ -280,17 +282,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The empty table whose root is page `root`.
-    pub(super) fn table(root: u32) -> Tree {
-        Tree::new(Kind::Table, root)
-    }
-
-    /// The empty index, or table `without rowid`, whose root is page `root`.
-    pub(super) fn index(root: u32) -> Tree {
-        Tree::new(Kind::Index, root)
-    }
-
-    fn new(kind: Kind, root: u32) -> Tree {
+    /// The empty table or index whose root is page `root`.
+    pub(super) fn new(kind: Kind, root: u32) -> Tree {
         let leaves = Level { page: Page::new(kind, true), full: None };
         Tree { kind, root, levels: vec![leaves], last_rowid: 0 }
     }
@@ -442,7 +435,8 @@ mod tests {
 
     /// Fills both with `rows` rows of at least `length` bytes.
     fn fill(pages: &mut Pages, roots: &Roots, rows: u64, length: usize) {
-        let (mut table, mut index) = (roots.table("t"), roots.index("i"));
+        let [mut table, mut index] =
+            [roots.table("t"), roots.index("i")].map(|at| Tree::new(at.kind, at.root));
         let mut record = Vec::new();
         for row in 1..=rows {
             let text = format!("{row:0length$}");
@@ -491,7 +485,7 @@ mod tests {
         let texts: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
         let (path, roots) = empty(folder.path());
         let mut pages = Pages::open(&path).unwrap();
-        let mut table = roots.table("t");
+        let mut table = Tree::new(Kind::Table, roots.table("t").root);
         let mut record = Vec::new();
         for (rowid, text) in (1..).zip(&texts) {
             let record = write_record(&mut record, &[Column::Text(text), Column::Null]);

@@ -13,6 +13,7 @@ use super::pages::{Pages, Written};
 use super::publish::Output;
 use super::schema::{Form, NUMBERS_MIN};
 use super::tables::{ChildLines, HitTable, Roots, write_log_files, write_numbers};
+use super::trees::Trees;
 use crate::limits::{NUMBITS_BYTES_FREE, NUMBITS_BYTES_PER_LINE};
 use std::io;
 
@@ -41,10 +42,12 @@ pub(super) struct Left {
 pub(super) struct HitRows<'output> {
     output: &'output Output,
     roots: &'output Roots,
-    pages: Pages,
+    trees: Trees,
     rows: Rows,
     children: ChildLines,
     file: u32,
+    /// Space for those of a row.
+    numbits: Vec<u8>,
     /// The lines of the present file.
     lines_of_file: Bitmap,
     /// The lines of all files.
@@ -67,17 +70,19 @@ impl<'output> HitRows<'output> {
         roots: &'output Roots,
         form: Form,
     ) -> Result<HitRows<'output>, Error> {
-        let pages = Pages::open(output.temporary()).map_err(|source| output.write_error(source))?;
+        let trees = Pages::open(output.temporary()).and_then(Trees::new);
+        let trees = trees.map_err(|source| output.write_error(source))?;
         Ok(HitRows {
             output,
             roots,
-            pages,
+            trees,
             rows: match form {
                 Form::Lines => Rows::Lines(Box::new(HitTable::lines(roots))),
                 Form::PlainArcs | Form::CompactArcs => Rows::Arcs(Box::new(ArcRows::new(roots, form))),
             },
             children: ChildLines::new(roots),
             file: 0,
+            numbits: Vec::new(),
             lines_of_file: Bitmap::default(),
             numbers: Bitmap::default(),
             distinct: Distinct::default(),
@@ -90,7 +95,7 @@ impl<'output> HitRows<'output> {
         &mut self,
         rows: impl Iterator<Item = (u32, &'a str)>,
     ) -> Result<(), Error> {
-        let written = write_log_files(self.roots, &mut self.pages, rows);
+        let written = write_log_files(self.roots, &mut self.trees, rows);
         written.map_err(|source| self.output.write_error(source))
     }
 
@@ -119,14 +124,14 @@ impl<'output> HitRows<'output> {
             match &mut self.rows {
                 Rows::Arcs(rows) => {
                     let lines_of_file = &mut self.lines_of_file;
-                    rows.write(&mut self.pages, pair, lines, arcs, known, lines_of_file)?;
+                    rows.write(&mut self.trees, pair, lines, arcs, known, lines_of_file)?;
                 }
                 Rows::Lines(rows) => {
-                    let numbits = numbits(lines);
+                    let numbits = numbits(lines, &mut self.numbits);
                     let count = lines.iter().map(Block::len).sum();
                     if self.allowance.take(count, numbits.len()) {
                         lines.iter().for_each(|block| self.lines_of_file.insert_block(block));
-                        rows.push_lines(&mut self.pages, pair, &numbits)?;
+                        rows.push_lines(&mut self.trees, pair, numbits)?;
                     } else {
                         self.distinct.left_out += count;
                         is_written = false;
@@ -157,9 +162,9 @@ impl<'output> HitRows<'output> {
 
     fn end_file(&mut self) -> io::Result<()> {
         if let Rows::Arcs(rows) = &mut self.rows {
-            rows.end_file(&mut self.pages, &mut self.lines_of_file)?;
+            rows.end_file(&mut self.trees, &mut self.lines_of_file)?;
         }
-        self.children.end_file(&mut self.pages)?;
+        self.children.end_file(&mut self.trees)?;
         self.distinct.lines += self.lines_of_file.len();
         self.numbers.merge(&self.lines_of_file);
         self.lines_of_file.clear();
@@ -173,22 +178,22 @@ impl<'output> HitRows<'output> {
     }
 
     fn finish_rows(mut self) -> io::Result<Left> {
-        let pages = &mut self.pages;
-        self.children.finish(pages)?;
+        let trees = &mut self.trees;
+        self.children.finish(trees)?;
         let mut left = Left { distinct: self.distinct, ..Left::default() };
         match self.rows {
             Rows::Lines(rows) => {
-                left.indexes.extend(rows.finish(pages)?);
+                left.indexes.extend(rows.finish(trees)?);
                 let beyond = self.numbers.iter().filter(|line| *line > NUMBERS_MIN);
-                write_numbers(self.roots, pages, (1..=NUMBERS_MIN).chain(beyond))?;
+                write_numbers(self.roots, trees, (1..=NUMBERS_MIN).chain(beyond))?;
             }
             Rows::Arcs(rows) => {
                 left.distinct.arcs = rows.count().unwrap_or_default();
                 left.arcs_not_counted = rows.count().is_none();
-                left.indexes = rows.finish(pages)?;
+                left.indexes = rows.finish(trees)?;
             }
         }
-        left.written = self.pages.finish()?;
+        left.written = self.trees.finish()?;
         Ok(left)
     }
 }

@@ -1,11 +1,12 @@
-//! The large tables, each with its indexes, as [`Tree`]s that are filled side by side.
+//! The large tables, each with its indexes, as [`Trees`] that are filled side by side.
 //!
 //! Rows come by file, then by context, in the order of most of the trees. An index by context is put in its
 //! order at the end.
 
 use super::keys::{Block, Ends, FileArc, Pair};
-use super::pages::{Pages, Tree};
+use super::pages::Kind;
 use super::record::{Column, write_record};
+use super::trees::{TreeAt, Trees};
 use rayon::prelude::*;
 use rusqlite::{Connection, Result};
 use std::collections::HashMap;
@@ -43,12 +44,13 @@ impl Roots {
         self.0[name]
     }
 
-    pub(super) fn table(&self, name: &str) -> Tree {
-        Tree::table(self.of(name))
+    pub(super) fn table(&self, name: &str) -> TreeAt {
+        TreeAt { kind: Kind::Table, root: self.of(name) }
     }
 
-    pub(super) fn index(&self, name: &str) -> Tree {
-        Tree::index(self.of(name))
+    /// An index, or a table `without rowid`.
+    pub(super) fn index(&self, name: &str) -> TreeAt {
+        TreeAt { kind: Kind::Index, root: self.of(name) }
     }
 }
 
@@ -65,7 +67,7 @@ struct Entry {
 /// An index (context, file, number) over rows that come by file.
 struct ByContext {
     name: &'static str,
-    tree: Tree,
+    tree: TreeAt,
     entries: Vec<Entry>,
     /// There were too many.
     is_left: bool,
@@ -91,7 +93,7 @@ impl ByContext {
     }
 
     /// The index's name, if SQLite has to make it.
-    fn finish(mut self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
+    fn finish(mut self, trees: &mut Trees) -> io::Result<Option<&'static str>> {
         if self.is_left {
             return Ok(Some(self.name));
         }
@@ -100,17 +102,17 @@ impl ByContext {
         for Entry { context, file, first, count } in self.entries {
             for number in first..first + u64::from(count) {
                 let columns = [context.into(), file.into(), number.into()];
-                self.tree.push_entry(pages, write_record(&mut record, &columns))?;
+                trees.push_entry(self.tree, write_record(&mut record, &columns))?;
             }
         }
-        self.tree.finish(pages).map(|()| None)
+        trees.end(self.tree).map(|()| None)
     }
 }
 
 /// A table of hits, whose rows come in the order of its unique index.
 pub(super) struct HitTable {
-    rows: Tree,
-    unique: Tree,
+    rows: TreeAt,
+    unique: TreeAt,
     by_context: ByContext,
     last_rowid: u64,
     record: Vec<u8>,
@@ -144,43 +146,43 @@ impl HitTable {
 
     pub(super) fn push_lines(
         &mut self,
-        pages: &mut Pages,
+        trees: &mut Trees,
         pair: Pair,
         numbits: &[u8],
     ) -> io::Result<()> {
         let (file, context) = (pair.file().into(), pair.context().into());
         let columns = [file, context, Column::Blob(numbits)];
-        self.push(pages, pair, &columns, |rowid| [file, context, rowid])
+        self.push(trees, pair, &columns, |rowid| [file, context, rowid])
     }
 
     #[inline]
-    pub(super) fn push_arc(&mut self, pages: &mut Pages, pair: Pair, ends: Ends) -> io::Result<()> {
+    pub(super) fn push_arc(&mut self, trees: &mut Trees, pair: Pair, ends: Ends) -> io::Result<()> {
         let columns = [pair.file().into(), pair.context().into(), ends.from().into(), reached(ends)];
         let [file, context, from, to] = columns;
-        self.push(pages, pair, &columns, |rowid| [file, context, from, to, rowid])
+        self.push(trees, pair, &columns, |rowid| [file, context, from, to, rowid])
     }
 
     /// Adds a row; `unique` makes its entry in the unique index from its rowid.
     #[inline]
     fn push<const N: usize, const M: usize>(
         &mut self,
-        pages: &mut Pages,
+        trees: &mut Trees,
         pair: Pair,
         columns: &[Column<'_>; N],
         unique: impl FnOnce(Column<'static>) -> [Column<'static>; M],
     ) -> io::Result<()> {
         self.last_rowid += 1;
-        self.rows.push_row(pages, self.last_rowid, write_record(&mut self.record, columns))?;
+        trees.push_row(self.rows, self.last_rowid, write_record(&mut self.record, columns))?;
         let entry = unique(self.last_rowid.into());
-        self.unique.push_entry(pages, write_record(&mut self.record, &entry))?;
+        trees.push_entry(self.unique, write_record(&mut self.record, &entry))?;
         self.by_context.push(pair, self.last_rowid);
         Ok(())
     }
 
-    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
-        self.rows.finish(pages)?;
-        self.unique.finish(pages)?;
-        self.by_context.finish(pages)
+    pub(super) fn finish(self, trees: &mut Trees) -> io::Result<Option<&'static str>> {
+        trees.end(self.rows)?;
+        trees.end(self.unique)?;
+        self.by_context.finish(trees)
     }
 }
 
@@ -191,8 +193,8 @@ fn reached(ends: Ends) -> Column<'static> {
 
 /// `hitlog_known_arc`.
 pub(super) struct KnownArcs {
-    rows: Tree,
-    by_ends: Tree,
+    rows: TreeAt,
+    by_ends: TreeAt,
     /// Of the present file, by number.
     of_file: Vec<FileArc>,
     record: Vec<u8>,
@@ -209,12 +211,12 @@ impl KnownArcs {
     }
 
     /// Adds the next arc of its file; its number is how many there were.
-    pub(super) fn push(&mut self, pages: &mut Pages, arc: FileArc) -> io::Result<()> {
+    pub(super) fn push(&mut self, trees: &mut Trees, arc: FileArc) -> io::Result<()> {
         let FileArc { file, ends } = arc;
         let number = self.of_file.len() as u32;
         let columns = [file.into(), number.into(), ends.from().into(), reached(ends)];
         self.of_file.push(arc);
-        self.rows.push_entry(pages, write_record(&mut self.record, &columns))
+        trees.push_entry(self.rows, write_record(&mut self.record, &columns))
     }
 
     /// The ends of an arc of the present file.
@@ -222,25 +224,25 @@ impl KnownArcs {
         self.of_file[number as usize].ends
     }
 
-    pub(super) fn end_file(&mut self, pages: &mut Pages) -> io::Result<()> {
+    pub(super) fn end_file(&mut self, trees: &mut Trees) -> io::Result<()> {
         let mut by_ends: Vec<(FileArc, u32)> = self.of_file.drain(..).zip(0..).collect();
         by_ends.sort_unstable();
         for (FileArc { file, ends }, number) in by_ends {
             let columns = [file.into(), ends.from().into(), reached(ends), number.into()];
-            self.by_ends.push_entry(pages, write_record(&mut self.record, &columns))?;
+            trees.push_entry(self.by_ends, write_record(&mut self.record, &columns))?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<()> {
-        self.rows.finish(pages)?;
-        self.by_ends.finish(pages)
+    pub(super) fn finish(self, trees: &mut Trees) -> io::Result<()> {
+        trees.end(self.rows)?;
+        trees.end(self.by_ends)
     }
 }
 
 /// `hitlog_arc_bits`.
 pub(super) struct ArcBits {
-    rows: Tree,
+    rows: TreeAt,
     by_context: ByContext,
     record: Vec<u8>,
 }
@@ -257,28 +259,28 @@ impl ArcBits {
     /// Adds a row; they come by file, then block, then context.
     pub(super) fn push(
         &mut self,
-        pages: &mut Pages,
+        trees: &mut Trees,
         pair: Pair,
         block: u32,
         bits: u64,
     ) -> io::Result<()> {
         let (file, context) = (pair.file().into(), pair.context().into());
         let columns = [file, block.into(), context, bits.into()];
-        self.rows.push_entry(pages, write_record(&mut self.record, &columns))?;
+        trees.push_entry(self.rows, write_record(&mut self.record, &columns))?;
         self.by_context.push(pair, block.into());
         Ok(())
     }
 
-    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<Option<&'static str>> {
-        self.rows.finish(pages)?;
-        self.by_context.finish(pages)
+    pub(super) fn finish(self, trees: &mut Trees) -> io::Result<Option<&'static str>> {
+        trees.end(self.rows)?;
+        self.by_context.finish(trees)
     }
 }
 
 /// `hitlog_child_lines`: ranges of lines. Those of a file wait for its end, so that neither they nor the pages
 /// that they fill depend on the parts in which their lines come.
 pub(super) struct ChildLines {
-    rows: Tree,
+    rows: TreeAt,
     /// First and last line.
     waiting: Vec<(Pair, u32, u32)>,
     record: Vec<u8>,
@@ -299,42 +301,42 @@ impl ChildLines {
         }
     }
 
-    pub(super) fn end_file(&mut self, pages: &mut Pages) -> io::Result<()> {
+    pub(super) fn end_file(&mut self, trees: &mut Trees) -> io::Result<()> {
         for (pair, first, last) in self.waiting.drain(..) {
             let columns = [pair.file().into(), pair.context().into(), first.into(), last.into()];
-            self.rows.push_entry(pages, write_record(&mut self.record, &columns))?;
+            trees.push_entry(self.rows, write_record(&mut self.record, &columns))?;
         }
         Ok(())
     }
 
-    pub(super) fn finish(self, pages: &mut Pages) -> io::Result<()> {
-        self.rows.finish(pages)
+    pub(super) fn finish(self, trees: &mut Trees) -> io::Result<()> {
+        trees.end(self.rows)
     }
 }
 
 /// Fills `hitlog_number` with `lines`, each of which is a rowid.
 pub(super) fn write_numbers(
     roots: &Roots,
-    pages: &mut Pages,
+    trees: &mut Trees,
     mut lines: impl Iterator<Item = u32>,
 ) -> io::Result<()> {
     let mut record = Vec::new();
     let record = write_record(&mut record, &[Column::Null]);
-    let mut tree = roots.table("hitlog_number");
-    lines.try_for_each(|line| tree.push_row(pages, line.into(), record))?;
-    tree.finish(pages)
+    let tree = roots.table("hitlog_number");
+    lines.try_for_each(|line| trees.push_row(tree, line.into(), record))?;
+    trees.end(tree)
 }
 
 /// Fills `hitlog_log_file` with `(file, log id)`, which are sorted, each once.
 pub(super) fn write_log_files<'a>(
     roots: &Roots,
-    pages: &mut Pages,
+    trees: &mut Trees,
     rows: impl Iterator<Item = (u32, &'a str)>,
 ) -> io::Result<()> {
     let mut record = Vec::new();
-    let mut tree = roots.index("hitlog_log_file");
+    let tree = roots.index("hitlog_log_file");
     for (file, log_id) in rows {
-        tree.push_entry(pages, write_record(&mut record, &[file.into(), Column::Text(log_id)]))?;
+        trees.push_entry(tree, write_record(&mut record, &[file.into(), Column::Text(log_id)]))?;
     }
-    tree.finish(pages)
+    trees.end(tree)
 }
