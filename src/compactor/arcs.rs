@@ -3,7 +3,7 @@
 //! Chunks number arcs as they meet them. What they found is translated bit by bit into the dictionary's
 //! numbers, which depend on nothing but which arcs there are.
 
-use super::hits::{Hits, Indexed};
+use super::hits::{Budget, Hits, Indexed};
 use super::keys::{ARCS_OF_FILE_MAX, Block, FileArc, block_key};
 use rayon::prelude::*;
 
@@ -19,10 +19,10 @@ impl Dictionary {
     /// file than can be numbered.
     pub(super) fn new(parts: &[Hits]) -> Option<(Dictionary, Vec<Vec<u32>>)> {
         // Parts know mostly the same arcs: only what is left of them is sorted.
-        let mut all = Indexed::new();
-        let mut position = |arc: &FileArc| all.position(*arc) as u32;
+        let (mut all, unlimited) = (Indexed::new(), Budget::unlimited());
+        let mut position = |arc: &FileArc| all.position(*arc, &unlimited).map(|at| at as u32);
         let met = parts.iter().map(|part| part.known.iter().map(&mut position).collect());
-        let mut met: Vec<Vec<u32>> = met.collect();
+        let mut met: Vec<Vec<u32>> = met.collect::<Option<_>>()?;
         let mut order: Vec<u32> = (0..all.items.len() as u32).collect();
         order.par_sort_unstable_by_key(|position| all.items[*position as usize]);
         let arcs: Vec<FileArc> = order.iter().map(|position| all.items[*position as usize]).collect();

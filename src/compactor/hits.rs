@@ -8,7 +8,7 @@
 //! * [`United`]: all of them, sorted.
 
 use super::arcs::{self, Dictionary};
-use super::keys::{Block, Ends, FileArc, Pair, block_key};
+use super::keys::{Block, Ends, FileArc, Pair, block_index_key, block_key};
 use rayon::prelude::*;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,15 +46,28 @@ const UNUSED: u32 = u32::MAX;
 /// Entries of the smallest index. It is kept at most half full.
 const INDEX_SIZE_MIN: usize = 64;
 
+/// Entries that lie side by side: those of neighbouring keys, which mostly are looked for one after the other. A
+/// large index is not in the processor's cache; so many entries are two lines of it.
+const NEIGHBOURS: usize = 1 << NEIGHBOUR_BITS;
+const NEIGHBOUR_BITS: u32 = 5;
+
 /// What an [`Indexed`] list holds.
-pub(super) trait Item: PartialEq + Copy {
-    fn hashed(&self) -> u64;
+pub(super) trait Item: Copy {
+    /// By which it is found; others may have it, too.
+    fn index_key(&self) -> u64;
 }
 
 impl Item for FileArc {
     #[inline]
-    fn hashed(&self) -> u64 {
-        self.mixed()
+    fn index_key(&self) -> u64 {
+        FileArc::index_key(*self)
+    }
+}
+
+impl Item for Block {
+    #[inline]
+    fn index_key(&self) -> u64 {
+        block_index_key(self.key)
     }
 }
 
@@ -65,32 +78,54 @@ pub(super) struct Indexed<T> {
     /// Makes collisions a matter of chance, whatever ids a log uses.
     seed: u64,
     pub(super) items: Vec<T>,
+    /// Behind the item that was found last. What followed it once mostly follows it again, and is found there
+    /// without a look at the index, which in a large list is not in the processor's cache.
+    next: usize,
+}
+
+impl<T: Item + PartialEq> Indexed<T> {
+    /// The position of `item`, which is added if it is not there; `None` if there is no room for it.
+    #[inline]
+    pub(super) fn position(&mut self, item: T, budget: &Budget) -> Option<usize> {
+        if self.items.get(self.next) != Some(&item) {
+            self.next = match self.find(item.index_key(), |known| *known == item) {
+                Ok(position) => position,
+                Err(at) => self.add(at, item, budget)?,
+            };
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
+
+    #[cold]
+    fn add(&mut self, at: usize, item: T, budget: &Budget) -> Option<usize> {
+        if !self.is_full() {
+            return Some(self.push(at, item));
+        }
+        let (Ok(at) | Err(at)) = self.grow(budget).then(|| self.find(item.index_key(), |_| false))?;
+        Some(self.push(at, item))
+    }
 }
 
 impl<T: Item> Indexed<T> {
-    /// The position of `item`, which is added if it is not there.
-    pub(super) fn position(&mut self, item: T) -> usize {
-        if self.is_full() {
-            self.grow(&Budget::unlimited(), Item::hashed);
-        }
-        match self.find(item.hashed(), |known| *known == item) {
-            Ok(position) => position,
-            Err(at) => self.push(at, item),
-        }
-    }
-}
-
-impl<T> Indexed<T> {
     pub(super) fn new() -> Indexed<T> {
         let seed = RandomState::new().hash_one(0);
-        Indexed { index: vec![UNUSED; INDEX_SIZE_MIN], seed, items: Vec::new() }
+        Indexed { index: vec![UNUSED; INDEX_SIZE_MIN], seed, items: Vec::new(), next: 0 }
     }
 
+    /// The entry where the search for `key` begins.
     #[inline]
     fn index_of(&self, key: u64) -> usize {
-        let product = u128::from(key ^ self.seed) * 0x9E37_79B9_7F4A_7C15;
+        let (group, neighbour) = (key >> NEIGHBOUR_BITS, key as usize % NEIGHBOURS);
+        let product = u128::from(group ^ self.seed) * 0x9E37_79B9_7F4A_7C15;
         let folded = (product >> 64) as u64 ^ product as u64;
-        folded as usize & (self.index.len() - 1)
+        ((folded << NEIGHBOUR_BITS) as usize | neighbour) & (self.index.len() - 1)
+    }
+
+    /// Where the search goes on from the entry `at`: neighbours stay neighbours, and each entry has its turn.
+    #[inline]
+    fn behind(&self, at: usize) -> usize {
+        (at + NEIGHBOURS + 1) & (self.index.len() - 1)
     }
 
     /// The position of the item with this key that `is_it`; or else the entry where it belongs.
@@ -101,7 +136,7 @@ impl<T> Indexed<T> {
             match self.index[at] {
                 UNUSED => return Err(at),
                 position if is_it(&self.items[position as usize]) => return Ok(position as usize),
-                _ => at = (at + 1) & (self.index.len() - 1),
+                _ => at = self.behind(at),
             }
         }
     }
@@ -118,7 +153,7 @@ impl<T> Indexed<T> {
 
     /// Makes room for twice as many items, if the budget allows.
     #[cold]
-    fn grow(&mut self, budget: &Budget, key: impl Fn(&T) -> u64) -> bool {
+    fn grow(&mut self, budget: &Budget) -> bool {
         let more = self.index.len();
         if !budget.take(more * (size_of::<u32>() + size_of::<T>() / 2)) {
             return false;
@@ -126,10 +161,7 @@ impl<T> Indexed<T> {
         self.index = vec![UNUSED; 2 * more];
         self.items.reserve_exact(more - self.items.len());
         for position in 0..self.items.len() {
-            let mut at = self.index_of(key(&self.items[position]));
-            while self.index[at] != UNUSED {
-                at = (at + 1) & (self.index.len() - 1);
-            }
+            let (Ok(at) | Err(at)) = self.find(self.items[position].index_key(), |_| false);
             self.index[at] = position as u32;
         }
         true
@@ -160,11 +192,10 @@ impl Blocks {
     }
 
     fn insert_elsewhere(&mut self, key: u64, number: u32, budget: &Budget) -> bool {
-        self.latest = match self.blocks.find(key, |block| block.key == key) {
+        self.latest = match self.blocks.find(block_index_key(key), |block| block.key == key) {
             Ok(position) => position,
             Err(_) if self.blocks.is_full() => {
-                return self.blocks.grow(budget, |block| block.key)
-                    && self.insert_elsewhere(key, number, budget);
+                return self.blocks.grow(budget) && self.insert_elsewhere(key, number, budget);
             }
             Err(at) => self.blocks.push(at, Block::new(key)),
         };
@@ -228,28 +259,11 @@ impl Collector<'_> {
         if self.dropped {
             return;
         }
-        let number = self.number(FileArc { file: pair.file(), ends: Ends::new(from, to) });
-        if !number.is_some_and(|number| self.arcs.insert(pair, number, self.budget)) {
+        let arc = FileArc { file: pair.file(), ends: Ends::new(from, to) };
+        let number = self.known.position(arc, self.budget);
+        if !number.is_some_and(|number| self.arcs.insert(pair, number as u32, self.budget)) {
             self.drop_all();
         }
-    }
-
-    #[inline]
-    fn number(&mut self, arc: FileArc) -> Option<u32> {
-        let found = self.known.find(arc.hashed(), |known| *known == arc);
-        Some(match found {
-            Ok(position) => position as u32,
-            Err(at) => self.number_first(arc, at)?,
-        })
-    }
-
-    #[cold]
-    fn number_first(&mut self, arc: FileArc, at: usize) -> Option<u32> {
-        if !self.known.is_full() {
-            return Some(self.known.push(at, arc) as u32);
-        }
-        let has_grown = self.known.grow(self.budget, Item::hashed);
-        if has_grown { self.number(arc) } else { None }
     }
 
     #[cold]

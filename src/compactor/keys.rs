@@ -56,6 +56,14 @@ impl Pair {
     }
 }
 
+/// By which the block of a key is found: blocks of one context in neighbouring files have neighbouring keys.
+#[inline]
+pub(super) fn block_index_key(key: u64) -> u64 {
+    let context = key >> BLOCK_BITS & u64::from(CONTEXT_ID_MAX);
+    // Else all contexts of one file would want few places of the index.
+    key.rotate_left(FILE_BITS).wrapping_add(context)
+}
+
 /// The lines of 256 neighbours that ran in one file and context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -154,10 +162,12 @@ pub(super) struct FileArc {
 }
 
 impl FileArc {
-    /// For hashing.
+    /// By which it is found: arcs of one length from neighbouring lines of a file have neighbouring keys.
     #[inline]
-    pub(super) fn mixed(self) -> u64 {
-        self.ends.0 ^ u64::from(self.file) << (2 * END_BITS - 8)
+    pub(super) fn index_key(self) -> u64 {
+        let (from, to) = (self.ends.0 >> END_BITS, self.ends.0);
+        let length = to.wrapping_sub(from) & ((1 << END_BITS) - 1);
+        length << 40 ^ u64::from(self.file) << END_BITS ^ from
     }
 }
 
