@@ -6,7 +6,7 @@
 
 use super::checksum::crc32_like;
 use super::slot::{PLACES_ALIKE, is_checksum_right, slot_words, words_of};
-use super::words::{high, low, pair};
+use super::words::{ends_of_arc, high, low, names_of_hit, pair};
 use super::{RECORD_SIZE, Record, kind};
 use crate::limits::LINE_MAX;
 
@@ -37,7 +37,7 @@ impl<'slots> HitRun<'slots> {
     /// The lines left and the lines reached, in the order of their slots; nothing if these are lines.
     #[inline]
     pub fn arcs(&self) -> impl ExactSizeIterator<Item = (i32, i32)> + use<'slots> {
-        self.payloads(kind::ARC).map(|payload| (low(payload) as i32, high(payload) as i32))
+        self.payloads(kind::ARC).map(ends_of_arc)
     }
 
     /// All of them, as records.
@@ -90,7 +90,8 @@ impl HitFinder {
             count => count,
         };
         let slots = &slots[..count * RECORD_SIZE];
-        Some(HitRun { context: low(first[1]), file: high(first[1]), kind: first[0] as u8, slots })
+        let (context, file) = names_of_hit(first[1]);
+        Some(HitRun { context, file, kind: first[0] as u8, slots })
     }
 
     /// How many slots at the beginning of `slots` hold hits like those before.
@@ -104,8 +105,9 @@ impl HitFinder {
         let line =
             |payload| (1..=u64::from(LINE_MAX)).contains(&payload).then_some(payload & 0xFF_FFFF);
         let arc = |payload| {
-            let is_line = |end: u32| (end as i32).unsigned_abs() <= LINE_MAX;
-            (is_line(low(payload)) && is_line(high(payload))).then_some(payload)
+            let (from, to) = ends_of_arc(payload);
+            let is_whole = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
+            is_whole.then_some(payload)
         };
         match self.head as u8 {
             kind::LINE => self.count_while(slots, place, line),

@@ -47,6 +47,19 @@ pub(super) const fn low(word: u64) -> u32 {
 pub(super) const fn high(word: u64) -> u32 {
     (word >> 32) as u32
 }
+
+/// Context and file of a hit, from the first word of its payload.
+#[inline(always)]
+pub(super) const fn names_of_hit(first: u64) -> (u32, u32) {
+    (low(first), high(first))
+}
+
+/// Line left and line reached of an arc, from the second word of its payload.
+#[inline(always)]
+pub(super) const fn ends_of_arc(second: u64) -> (i32, i32) {
+    (low(second) as i32, high(second) as i32)
+}
+
 impl Words {
     /// A line, as [`Record::Line`].
     #[inline(always)]
@@ -131,7 +144,7 @@ impl Record {
     #[inline(always)]
     pub(super) fn hit_from_words(words: Words) -> Option<Record> {
         let [first, second] = words.payload;
-        let (context, file) = (low(first), high(first));
+        let (context, file) = names_of_hit(first);
         if !context_ok(context) || !file_ok(file) {
             return None;
         }
@@ -141,7 +154,7 @@ impl Record {
                 (1..=LINE_MAX).contains(&line).then_some(Record::Line { context, file, line })
             }
             kind::ARC => {
-                let (from, to) = (low(second) as i32, high(second) as i32);
+                let (from, to) = ends_of_arc(second);
                 let whole = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
                 whole.then_some(Record::Arc { context, file, from, to })
             }

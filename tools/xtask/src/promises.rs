@@ -171,7 +171,7 @@ impl Proof {
             }
             Proof::Python(tests) => {
                 let mut pytest = Venv::with_hitlog(python)?.program("python");
-                pytest.args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", tests]);
+                pytest.args(["-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", tests]);
                 judge(self, &mut pytest, count_pytest)
             }
             Proof::Rust { target, test } => {
