@@ -16,6 +16,8 @@
 //!     loaded-4712.txt        files of the project that a process ran and that are not measured, each
 //!                            path followed by NUL
 //! ```
+//!
+//! `hitlog clean` calls a run `<run id>.removing` while it removes it: that is no run any more.
 
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};

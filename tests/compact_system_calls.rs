@@ -56,15 +56,15 @@ impl Bench {
         self.folder.path().join("out").join("hitlog.db")
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, threads: u32) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hitlog"));
-        command.args(["compact", "--strict", "--threads", "1"]).arg(self.run());
+        command.args(["compact", "--strict", "--threads", &threads.to_string()]).arg(self.run());
         command.arg("-o").arg(self.output());
         command
     }
 
     fn compact_untraced(&self) -> Vec<u8> {
-        assert!(self.command().output().unwrap().status.success());
+        assert!(self.command(1).output().unwrap().status.success());
         fs::read(self.output()).unwrap()
     }
 
@@ -78,12 +78,17 @@ impl Bench {
 
     /// Compacts over the old output; `decide` is told the number of each call from the first one on that
     /// names a file of this bench: what comes before is the dynamic linker's.
-    fn compact(&self, mut decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
+    fn compact(&self, decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
+        self.compact_by(1, decide)
+    }
+
+    /// With several threads it differs from run to run which call has which number.
+    fn compact_by(&self, threads: u32, mut decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
         self.reset();
         let is_ours =
             |call: &Call| call.file.as_ref().is_some_and(|file| file.starts_with(self.folder.path()));
         let mut number = 0;
-        trace(&mut self.command(), |call| {
+        trace(&mut self.command(threads), |call| {
             number += usize::from(number > 0 || is_ours(call));
             if number == 0 { Fate::Made } else { decide(number, call) }
         })
@@ -192,6 +197,41 @@ fn whatever_call_fails_the_output_is_whole_and_the_failure_is_told() {
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     assert!(not_done > faults.len() / 20, "only {not_done} of {} faults stopped it", faults.len());
+}
+
+#[test]
+fn whatever_cannot_be_written_is_told_by_the_thread_that_fills_pages_too() {
+    let bench = Bench::new();
+    let is_write = |call: &Call| {
+        let extension = call.file.as_ref().and_then(|file| file.extension());
+        call.number == libc::SYS_pwrite64 && extension.is_some_and(|extension| extension == "tmp")
+    };
+    // Which is the last one is found out on the way.
+    for nth in 1.. {
+        for for_ever in [true, false] {
+            let mut writes = 0;
+            let ended = bench.compact_by(2, |_, call| {
+                writes += usize::from(is_write(call));
+                let is_it = is_write(call) && (writes == nth || for_ever && writes > nth);
+                if is_it { Fate::Fails(libc::ENOSPC) } else { Fate::Made }
+            });
+            let Some(ended) = ended else {
+                println!("skipped: ptrace(2) is not allowed here");
+                return;
+            };
+            let found = fs::read(bench.output()).unwrap();
+            if writes < nth {
+                assert!(nth > 10, "only {writes} writes");
+                assert!(ended.status.success() && found == bench.new);
+                return;
+            }
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(2), "{nth}: {said}");
+            assert!(said.contains("full") || said.contains("No space left"), "{nth}: {said}");
+            assert!(found == bench.old, "{nth}");
+            assert!(bench.leftovers().is_empty(), "{nth}: {:?}", bench.leftovers());
+        }
+    }
 }
 
 /// Whether `call` brings the file that becomes the output to the medium.

@@ -16,7 +16,8 @@ Examples:
   hitlog clean --dir /srv/ci --keep 0
 
 Compacted files (hitlog.db) stay: only logs go. So does every run whose processes, or whose pytest or
-`hitlog run`, still live, and whatever a run does not leave.
+`hitlog run`, still live, and whatever a run does not leave. What is being removed is called RUN.removing; if a cleaning is killed, the next
+one removes the rest.
 
 Exit codes: 0 done; 1 done, but a run could not be removed; 2 not done.";
 
@@ -55,15 +56,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
         false => text(&folder, &entries, arguments.dry_run, &mut out),
     };
     printed.map_err(|source| Error::Stdout { source })?;
-    let is_run = |entry: &&Entry| entry.path.is_dir() && !entry.path.is_symlink();
-    let mut left = entries.iter().filter(|entry| matches!(entry.fate, Fate::Refused { .. }));
-    Ok(if left.any(|entry| is_run(&entry)) { DONE_WITH_LOSS } else { DONE })
+    let is_left = |entry: &Entry| entry.is_run && matches!(entry.fate, Fate::Refused { .. });
+    Ok(if entries.iter().any(is_left) { DONE_WITH_LOSS } else { DONE })
 }
 
 fn text(folder: &Path, entries: &[Entry], is_dry: bool, out: &mut dyn Write) -> io::Result<()> {
     let done = if is_dry { "would remove" } else { "removed" };
     let (mut runs, mut all) = (0, 0);
-    for Entry { path, fate } in entries {
+    for Entry { path, fate, .. } in entries {
         let path = one_line(path.display());
         match fate {
             Fate::Kept => {}

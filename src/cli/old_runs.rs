@@ -1,8 +1,8 @@
 //! Which runs under `.hitlog` may go, and how they go.
 //!
-//! A run that goes is renamed first, so that what is left of it if we are killed is no run any more; the next
-//! cleaning removes the rest. It is removed file by file, through descriptors of its own directory, so that
-//! nothing outside of it can be meant. It stays if anything in it is not what a run leaves, if a writer of one of its logs lives, or if the
+//! A run that goes is renamed first (`<run id>.removing`), so that what is left of it if we are killed is no run
+//! any more; the next cleaning removes the rest. It is removed file by file, through descriptors of its own
+//! directory, so that nothing outside of it can be meant. It stays if anything in it is not what a run leaves, if a writer of one of its logs lives, or if the
 //! process lives that began it (which holds a lock on the directory).
 
 use std::ffi::{OsStr, OsString};
@@ -45,6 +45,9 @@ pub(super) struct Entry {
     pub(super) path: PathBuf,
     #[serde(flatten)]
     pub(super) fate: Fate,
+    /// Whether it is a run, or what is left of one.
+    #[serde(skip)]
+    pub(super) is_run: bool,
 }
 
 /// Removes the runs in `folder` but the newest `keep`, or only says what would be removed. The newest are
@@ -56,32 +59,32 @@ pub(super) fn remove(folder: &Path, keep: usize, is_dry: bool) -> io::Result<Vec
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let path = folder.join(&name);
-        let text = name.to_str().filter(|_| is_directory(&path)).unwrap_or_default();
-        if is_run_id(text) {
-            runs.push((has_logs(&path), name));
-        } else if is_half_removed(&name) && is_run_id(text.trim_end_matches(REMOVING_SUFFIX)) {
-            half_removed.push(name);
-        } else if name != ".gitignore" {
-            let reason = "not a run directory".to_owned();
-            entries.push(Entry { path, fate: Fate::Refused { reason } });
+        match name.to_str() {
+            Some(id) if is_run_id(id) && is_directory(&path) => runs.push((has_logs(&path), name)),
+            Some(id) if is_half_removed(id) && is_directory(&path) => half_removed.push(name),
+            Some(".gitignore") => {}
+            _ => {
+                let fate = Fate::Refused { reason: "not a run directory".to_owned() };
+                entries.push(Entry { path, fate, is_run: false });
+            }
         }
     }
     runs.sort_unstable_by(|left, right| right.cmp(left));
-    let mut runs = runs.into_iter().map(|(_, name)| name);
-    let kept = runs.by_ref().take(keep).map(|name| Entry { path: folder.join(name), fate: Fate::Kept });
-    entries.extend(kept);
-    for name in runs.chain(half_removed) {
-        let path = folder.join(&name);
-        let fate = remove_run(&opened, &path, &name, is_dry).unwrap_or_else(|fate| fate);
-        entries.push(Entry { path, fate });
+    let mut runs = runs.into_iter().map(|(_, name)| folder.join(name));
+    let kept = runs.by_ref().take(keep);
+    entries.extend(kept.map(|path| Entry { path, fate: Fate::Kept, is_run: true }));
+    // A run of the same name cannot go before what is left of the one before.
+    for mut path in half_removed.into_iter().map(|name| folder.join(name)).chain(runs) {
+        let fate = remove_run(&opened, &mut path, is_dry).unwrap_or_else(|fate| fate);
+        entries.push(Entry { path, fate, is_run: true });
     }
     entries.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(entries)
 }
 
-/// Whether a run, or a path of one, is named as what is being removed is.
-fn is_half_removed(name: &OsStr) -> bool {
-    name.as_bytes().ends_with(REMOVING_SUFFIX.as_bytes())
+/// Whether a run that is being removed has this name.
+fn is_half_removed(name: &str) -> bool {
+    name.strip_suffix(REMOVING_SUFFIX).is_some_and(is_run_id)
 }
 
 fn is_directory(path: &Path) -> bool {
@@ -92,29 +95,60 @@ fn refused(error: impl Into<io::Error>) -> Fate {
     Fate::Refused { reason: error.into().to_string() }
 }
 
-/// Removes one run. `Err` if it stays.
-fn remove_run(folder: &File, path: &Path, name: &OsStr, is_dry: bool) -> Result<Fate, Fate> {
+/// Removes the run `path` in `folder`. `Err` if it stays; `path` is then where it is, or what is left of it.
+fn remove_run(folder: &File, path: &mut PathBuf, is_dry: bool) -> Result<Fate, Fate> {
+    let name = path.file_name().unwrap_or_default().to_owned();
+    let is_begun = name.to_str().is_some_and(is_half_removed);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let run = File::from(openat(folder, name, flags, Mode::empty()).map_err(refused)?);
+    let run = File::from(openat(folder, &name, flags, Mode::empty()).map_err(refused)?);
     if run.try_lock().is_err() {
-        return Err(Fate::Living { reason: "the process that began it is still there".to_owned() });
+        let who = if is_begun {
+            "somebody else removes it"
+        } else {
+            "the process that began it is still there"
+        };
+        return Err(Fate::Living { reason: who.to_owned() });
     }
-    let (files, bytes) = files_of(&run)?;
-    if let Some(reason) = living(&run, path, &files) {
-        return Err(Fate::Living { reason });
+    let (_, bytes) = removable(&run, path, is_begun)?;
+    if is_dry {
+        return Ok(Fate::Removed { bytes });
     }
-    if !is_dry {
-        let mut removing = name.to_owned();
-        if !is_half_removed(name) {
-            removing.push(REMOVING_SUFFIX);
-            renameat(folder, name, folder, &removing).map_err(refused)?;
+    let mut removing = name.clone();
+    if !is_begun {
+        removing.push(REMOVING_SUFFIX);
+        renameat(folder, &name, folder, &removing).map_err(refused)?;
+        path.set_file_name(&removing);
+    }
+    // Somebody may have begun to write until it had another name.
+    let emptied = match removable(&run, path, true) {
+        Ok((files, _)) => remove_files(&run, &files),
+        Err(fate) => Err((fate, 0)),
+    };
+    if let Err((fate, gone)) = emptied {
+        // Whole as it is, it is a run as before.
+        if gone == 0 && renameat(folder, &removing, folder, &name).is_ok() {
+            path.set_file_name(&name);
         }
-        for file in &files {
-            unlinkat(&run, file, AtFlags::empty()).map_err(refused)?;
-        }
-        unlinkat(folder, &removing, AtFlags::REMOVEDIR).map_err(refused)?;
+        return Err(fate);
     }
+    unlinkat(folder, &removing, AtFlags::REMOVEDIR).map_err(refused)?;
     Ok(Fate::Removed { bytes })
+}
+
+/// Removes `files`. `Err` also has how many are gone.
+fn remove_files(run: &File, files: &[OsString]) -> Result<(), (Fate, usize)> {
+    files.iter().enumerate().try_for_each(|(gone, file)| {
+        unlinkat(run, file, AtFlags::empty()).map_err(|error| (refused(error), gone))
+    })
+}
+
+/// The names of the files in a run directory, and their size in all. `Err` if it must stay.
+fn removable(run: &File, path: &Path, is_begun: bool) -> Result<(Vec<OsString>, u64), Fate> {
+    let (files, bytes) = files_of(run)?;
+    match living(run, path, &files, is_begun) {
+        Some(reason) => Err(Fate::Living { reason }),
+        None => Ok((files, bytes)),
+    }
 }
 
 /// The names of the files in a run directory, and their size in all. `Err` if there is anything else.
@@ -153,11 +187,10 @@ fn is_log(name: &OsStr) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == FILE_EXTENSION)
 }
 
-/// Why somebody may still write to the run, if so.
-fn living(run: &File, path: &Path, files: &[OsString]) -> Option<String> {
+/// Why somebody may still write to the run, if so; `is_begun` if its removal has begun.
+fn living(run: &File, path: &Path, files: &[OsString], is_begun: bool) -> Option<String> {
     let mut logs = files.iter().filter(|name| is_log(name)).map(|name| path.join(name)).peekable();
-    let may_begin = logs.peek().is_none() && !is_half_removed(path.as_os_str());
-    if may_begin && !files.iter().any(|name| name == COMMAND_FILE) {
+    if logs.peek().is_none() && !is_begun && !files.iter().any(|name| name == COMMAND_FILE) {
         let age = run.metadata().ok()?.modified().ok()?.elapsed().unwrap_or_default();
         return (age < BEGINNING_MAX).then(|| "it may be just beginning".to_owned());
     }

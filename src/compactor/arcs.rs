@@ -3,9 +3,40 @@
 //! Chunks number arcs as they meet them. What they found is translated bit by bit into the dictionary's
 //! numbers, which depend on nothing but which arcs there are.
 
-use super::hits::{Budget, Hits, Indexed};
+use super::hits::{Budget, Hits};
+use super::indexed::Indexed;
 use super::keys::{ARCS_OF_FILE_MAX, Block, FileArc, block_key};
 use rayon::prelude::*;
+
+/// Arcs by their numbers, which they have in the order in which they are first met.
+pub(super) struct Known {
+    arcs: Indexed<FileArc>,
+    /// Behind the one that was met last: what followed it once mostly follows it again.
+    next: usize,
+}
+
+impl Known {
+    pub(super) fn new() -> Known {
+        Known { arcs: Indexed::new(), next: 0 }
+    }
+
+    /// The number of `arc`; `None` if the budget has no room for it.
+    #[inline]
+    pub(super) fn number(&mut self, arc: FileArc, budget: &Budget) -> Option<u32> {
+        // There it is found without a look at the index.
+        if self.arcs.items.get(self.next) != Some(&arc) {
+            self.next = self.arcs.position(arc, |known| *known == arc, budget)?;
+        }
+        self.next += 1;
+        Some(self.next as u32 - 1)
+    }
+
+    /// The arcs, by number.
+    pub(super) fn finish(mut self) -> Vec<FileArc> {
+        self.arcs.items.shrink_to_fit();
+        self.arcs.items
+    }
+}
 
 /// The arcs of all files.
 #[derive(Debug, Default)]
@@ -19,13 +50,14 @@ impl Dictionary {
     /// file than can be numbered.
     pub(super) fn new(parts: &[Hits]) -> Option<(Dictionary, Vec<Vec<u32>>)> {
         // Parts know mostly the same arcs: only what is left of them is sorted.
-        let (mut all, unlimited) = (Indexed::new(), Budget::unlimited());
-        let mut position = |arc: &FileArc| all.position(*arc, &unlimited).map(|at| at as u32);
-        let met = parts.iter().map(|part| part.known.iter().map(&mut position).collect());
+        let (mut all, unlimited) = (Known::new(), Budget::unlimited());
+        let mut number = |arc: &FileArc| all.number(*arc, &unlimited);
+        let met = parts.iter().map(|part| part.known.iter().map(&mut number).collect());
         let mut met: Vec<Vec<u32>> = met.collect::<Option<_>>()?;
-        let mut order: Vec<u32> = (0..all.items.len() as u32).collect();
-        order.par_sort_unstable_by_key(|position| all.items[*position as usize]);
-        let arcs: Vec<FileArc> = order.iter().map(|position| all.items[*position as usize]).collect();
+        let all = all.finish();
+        let mut order: Vec<u32> = (0..all.len() as u32).collect();
+        order.par_sort_unstable_by_key(|position| all[*position as usize]);
+        let arcs: Vec<FileArc> = order.iter().map(|position| all[*position as usize]).collect();
         let mut numbers = vec![0; arcs.len()];
         let mut order = order.iter();
         for of_file in arcs.chunk_by(|left, right| left.file == right.file) {

@@ -7,10 +7,10 @@
 //!   of children, which did not begin the context that they ran in.
 //! * [`United`]: all of them, sorted.
 
-use super::arcs::{self, Dictionary};
-use super::keys::{Block, Ends, FileArc, Pair, block_index_key, block_key};
+use super::arcs::{self, Dictionary, Known};
+use super::indexed::Indexed;
+use super::keys::{Block, Ends, FileArc, Pair, block_key};
 use rayon::prelude::*;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Memory that hits may take, in bytes. Once it is exceeded, it stays so: the hits are dropped and
@@ -40,134 +40,6 @@ impl Budget {
     }
 }
 
-/// An unused entry of an index.
-const UNUSED: u32 = u32::MAX;
-
-/// Entries of the smallest index. It is kept at most half full.
-const INDEX_SIZE_MIN: usize = 64;
-
-/// Entries that lie side by side: those of neighbouring keys, which mostly are looked for one after the other. A
-/// large index is not in the processor's cache; so many entries are two lines of it.
-const NEIGHBOURS: usize = 1 << NEIGHBOUR_BITS;
-const NEIGHBOUR_BITS: u32 = 5;
-
-/// What an [`Indexed`] list holds.
-pub(super) trait Item: Copy {
-    /// By which it is found; others may have it, too.
-    fn index_key(&self) -> u64;
-}
-
-impl Item for FileArc {
-    #[inline]
-    fn index_key(&self) -> u64 {
-        FileArc::index_key(*self)
-    }
-}
-
-impl Item for Block {
-    #[inline]
-    fn index_key(&self) -> u64 {
-        block_index_key(self.key)
-    }
-}
-
-/// A list of different items, and where each of them is.
-pub(super) struct Indexed<T> {
-    /// Positions in `items`, by the hash of what is there.
-    index: Vec<u32>,
-    /// Makes collisions a matter of chance, whatever ids a log uses.
-    seed: u64,
-    pub(super) items: Vec<T>,
-    /// Behind the item that was found last. What followed it once mostly follows it again, and is found there
-    /// without a look at the index, which in a large list is not in the processor's cache.
-    next: usize,
-}
-
-impl<T: Item + PartialEq> Indexed<T> {
-    /// The position of `item`, which is added if it is not there; `None` if there is no room for it.
-    #[inline]
-    pub(super) fn position(&mut self, item: T, budget: &Budget) -> Option<usize> {
-        if self.items.get(self.next) != Some(&item) {
-            self.next = match self.find(item.index_key(), |known| *known == item) {
-                Ok(position) => position,
-                Err(at) => self.add(at, item, budget)?,
-            };
-        }
-        self.next += 1;
-        Some(self.next - 1)
-    }
-
-    #[cold]
-    fn add(&mut self, at: usize, item: T, budget: &Budget) -> Option<usize> {
-        if !self.is_full() {
-            return Some(self.push(at, item));
-        }
-        let (Ok(at) | Err(at)) = self.grow(budget).then(|| self.find(item.index_key(), |_| false))?;
-        Some(self.push(at, item))
-    }
-}
-
-impl<T: Item> Indexed<T> {
-    pub(super) fn new() -> Indexed<T> {
-        let seed = RandomState::new().hash_one(0);
-        Indexed { index: vec![UNUSED; INDEX_SIZE_MIN], seed, items: Vec::new(), next: 0 }
-    }
-
-    /// The entry where the search for `key` begins.
-    #[inline]
-    fn index_of(&self, key: u64) -> usize {
-        let (group, neighbour) = (key >> NEIGHBOUR_BITS, key as usize % NEIGHBOURS);
-        let product = u128::from(group ^ self.seed) * 0x9E37_79B9_7F4A_7C15;
-        let folded = (product >> 64) as u64 ^ product as u64;
-        ((folded << NEIGHBOUR_BITS) as usize | neighbour) & (self.index.len() - 1)
-    }
-
-    /// Where the search goes on from the entry `at`: neighbours stay neighbours, and each entry has its turn.
-    #[inline]
-    fn behind(&self, at: usize) -> usize {
-        (at + NEIGHBOURS + 1) & (self.index.len() - 1)
-    }
-
-    /// The position of the item with this key that `is_it`; or else the entry where it belongs.
-    #[inline]
-    fn find(&self, key: u64, is_it: impl Fn(&T) -> bool) -> Result<usize, usize> {
-        let mut at = self.index_of(key);
-        loop {
-            match self.index[at] {
-                UNUSED => return Err(at),
-                position if is_it(&self.items[position as usize]) => return Ok(position as usize),
-                _ => at = self.behind(at),
-            }
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        2 * (self.items.len() + 1) > self.index.len()
-    }
-
-    fn push(&mut self, at: usize, item: T) -> usize {
-        self.index[at] = self.items.len() as u32;
-        self.items.push(item);
-        self.items.len() - 1
-    }
-
-    /// Makes room for twice as many items, if the budget allows.
-    #[cold]
-    fn grow(&mut self, budget: &Budget) -> bool {
-        let more = self.index.len();
-        if !budget.take(more * (size_of::<u32>() + size_of::<T>() / 2)) {
-            return false;
-        }
-        self.index = vec![UNUSED; 2 * more];
-        self.items.reserve_exact(more - self.items.len());
-        for position in 0..self.items.len() {
-            let (Ok(at) | Err(at)) = self.find(self.items[position].index_key(), |_| false);
-            self.index[at] = position as u32;
-        }
-        true
-    }
-}
-
 /// Blocks, each once, of numbers that come in runs.
 struct Blocks {
     blocks: Indexed<Block>,
@@ -192,14 +64,10 @@ impl Blocks {
     }
 
     fn insert_elsewhere(&mut self, key: u64, number: u32, budget: &Budget) -> bool {
-        self.latest = match self.blocks.find(block_index_key(key), |block| block.key == key) {
-            Ok(position) => position,
-            Err(_) if self.blocks.is_full() => {
-                return self.blocks.grow(budget) && self.insert_elsewhere(key, number, budget);
-            }
-            Err(at) => self.blocks.push(at, Block::new(key)),
-        };
-        self.blocks.items[self.latest].insert(number);
+        let position = self.blocks.position(Block::new(key), |block| block.key == key, budget);
+        let Some(position) = position else { return false };
+        self.latest = position;
+        self.blocks.items[position].insert(number);
         true
     }
 
@@ -217,7 +85,7 @@ pub(super) struct Collector<'budget> {
     lines: Blocks,
     arcs: Blocks,
     /// The arcs by their numbers, which count from 0.
-    known: Indexed<FileArc>,
+    known: Known,
 }
 
 impl Collector<'_> {
@@ -227,7 +95,7 @@ impl Collector<'_> {
             dropped: budget.is_exceeded(),
             lines: Blocks::new(),
             arcs: Blocks::new(),
-            known: Indexed::new(),
+            known: Known::new(),
         }
     }
 
@@ -260,8 +128,8 @@ impl Collector<'_> {
             return;
         }
         let arc = FileArc { file: pair.file(), ends: Ends::new(from, to) };
-        let number = self.known.position(arc, self.budget);
-        if !number.is_some_and(|number| self.arcs.insert(pair, number as u32, self.budget)) {
+        let number = self.known.number(arc, self.budget);
+        if !number.is_some_and(|number| self.arcs.insert(pair, number, self.budget)) {
             self.drop_all();
         }
     }
@@ -269,13 +137,12 @@ impl Collector<'_> {
     #[cold]
     fn drop_all(&mut self) {
         self.dropped = true;
-        (self.lines, self.arcs, self.known) = (Blocks::new(), Blocks::new(), Indexed::new());
+        (self.lines, self.arcs, self.known) = (Blocks::new(), Blocks::new(), Known::new());
     }
 
     /// What was collected; nothing if the budget did not suffice.
     pub(super) fn finish(self) -> Hits {
-        let mut known = self.known.items;
-        known.shrink_to_fit();
+        let known = self.known.finish();
         Hits { lines: self.lines.finish(), arcs: self.arcs.finish(), known, ..Hits::default() }
     }
 }

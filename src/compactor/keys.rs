@@ -9,6 +9,7 @@
 //! The same layout serves the ids of one log and those of the output. Arcs are numbered, and their numbers
 //! collected in blocks as those of lines are.
 
+use super::indexed::{Item, NEIGHBOURS};
 use crate::limits::{LINE_MAX, NAME_ID_MAX};
 
 const FILE_BITS: u32 = 24;
@@ -56,14 +57,6 @@ impl Pair {
     }
 }
 
-/// By which the block of a key is found: blocks of one context in neighbouring files have neighbouring keys.
-#[inline]
-pub(super) fn block_index_key(key: u64) -> u64 {
-    let context = key >> BLOCK_BITS & u64::from(CONTEXT_ID_MAX);
-    // Else all contexts of one file would want few places of the index.
-    key.rotate_left(FILE_BITS).wrapping_add(context)
-}
-
 /// The lines of 256 neighbours that ran in one file and context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -75,6 +68,17 @@ pub(super) struct Block {
 #[inline]
 pub(super) fn block_key(pair: Pair, line: u32) -> u64 {
     pair.0 << BLOCK_BITS | u64::from(line / BLOCK_LINES)
+}
+
+impl Item for Block {
+    /// Blocks of one context in neighbouring files are looked for together.
+    #[inline]
+    fn index_key(&self, _: u64) -> u64 {
+        let file_last = self.key.rotate_left(FILE_BITS);
+        // Else all contexts of one file, or all blocks of one, would have one value of the lowest bits.
+        let (context, block) = (self.pair().context(), self.number());
+        file_last.wrapping_add(u64::from(context) + u64::from(block))
+    }
 }
 
 impl Block {
@@ -161,13 +165,14 @@ pub(super) struct FileArc {
     pub(super) ends: Ends,
 }
 
-impl FileArc {
-    /// By which it is found: arcs of one length from neighbouring lines of a file have neighbouring keys.
+impl Item for FileArc {
+    /// Arcs of one length from neighbouring lines of a file are looked for together.
     #[inline]
-    pub(super) fn index_key(self) -> u64 {
-        let (from, to) = (self.ends.0 >> END_BITS, self.ends.0);
-        let length = to.wrapping_sub(from) & ((1 << END_BITS) - 1);
-        length << 40 ^ u64::from(self.file) << END_BITS ^ from
+    fn index_key(&self, seed: u64) -> u64 {
+        let from = self.ends.0 >> END_BITS;
+        let length = self.ends.0.wrapping_sub(from) & ((1 << END_BITS) - 1);
+        let file = u64::from(self.file).wrapping_mul(seed | 1);
+        (length << END_BITS | from) ^ (file - file % NEIGHBOURS)
     }
 }
 

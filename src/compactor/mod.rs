@@ -22,6 +22,7 @@ mod destination;
 mod discover;
 mod error;
 mod hits;
+mod indexed;
 mod keys;
 mod logs;
 mod merge;

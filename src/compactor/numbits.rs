@@ -9,6 +9,7 @@ const BLOCK_BYTES: usize = BLOCK_LINES as usize / 8;
 
 /// The numbits of the lines in `blocks`, which are sorted and of one file and context, made in `space`.
 pub(super) fn numbits<'space>(blocks: &[Block], space: &'space mut Vec<u8>) -> &'space [u8] {
+    debug_assert!(blocks.is_sorted_by_key(|block| block.key));
     space.clear();
     for block in blocks {
         let start = block.number() as usize * BLOCK_BYTES;

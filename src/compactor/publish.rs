@@ -178,18 +178,19 @@ impl Drop for Output {
 }
 
 /// A place beside an output for a database that is needed for a while. What is there goes when this is
-/// dropped; if the process is killed before, the next compaction into that folder removes it.
+/// dropped; if the process is killed before, a compaction into that folder removes it that begins more than a
+/// minute later.
 ///
 /// ```
 /// use hitlog::compactor::Scratch;
 ///
 /// let folder = tempfile::tempdir()?;
-/// let mut scratch = Scratch::beside(&folder.path().join("hitlog.db"));
+/// let mut scratch = Scratch::beside(&folder.path().join("hitlog.db"))?;
 /// std::fs::write(scratch.path(), "as a compaction would")?;
 /// scratch.hold()?;
 /// drop(scratch);
 /// assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Scratch {
@@ -198,10 +199,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A path in the folder of `output` at which nothing is.
-    #[must_use]
-    pub fn beside(output: &Path) -> Scratch {
-        Scratch { path: output.with_file_name(temporary_name()), lock: None }
+    /// A path in the folder of `output`, where links to it lead, at which nothing is.
+    ///
+    /// # Errors
+    /// If there can be no output.
+    pub fn beside(output: &Path) -> Result<Scratch, Error> {
+        Ok(Scratch { path: resolve(output)?.with_file_name(temporary_name()), lock: None })
     }
 
     /// Where the database is to be.
@@ -210,8 +213,8 @@ impl Scratch {
         &self.path
     }
 
-    /// Tells other compactors that the database, which must be there by now, is in use. Without this it is
-    /// safe from them for a minute.
+    /// Tells other compactors that the database, which must be there by now, is in use. Without this they take
+    /// it for left behind a minute after it was last written.
     ///
     /// # Errors
     /// When it cannot be opened. One that cannot be locked is no error: where files have no locks, others
@@ -340,8 +343,8 @@ mod tests {
         let leftover: &Path = &folder.path().join(temporary_name());
         let young: &Path = &folder.path().join(temporary_name());
         let other: &Path = &folder.path().join(".hitlog-notes.tmp");
-        let mut held = Scratch::beside(&folder.path().join("out.db"));
-        let left = std::mem::ManuallyDrop::new(Scratch::beside(&folder.path().join("out.db")));
+        let mut held = Scratch::beside(&folder.path().join("out.db")).unwrap();
+        let left = std::mem::ManuallyDrop::new(Scratch::beside(&folder.path().join("out.db")).unwrap());
         let written = [leftover, young, other, held.path(), left.path()];
         written.iter().for_each(|path| fs::write(path, "").unwrap());
         held.hold().unwrap();

@@ -9,7 +9,7 @@ use super::bitmap::Bitmap;
 use super::hits::United;
 use super::keys::{Block, FileArc};
 use super::numbits::numbits;
-use super::pages::{Pages, Written};
+use super::pages::Written;
 use super::publish::Output;
 use super::schema::{Form, NUMBERS_MIN};
 use super::tables::{ChildLines, HitTable, Roots, write_log_files, write_numbers};
@@ -46,7 +46,7 @@ pub(super) struct HitRows<'output> {
     rows: Rows,
     children: ChildLines,
     file: u32,
-    /// Space for those of a row.
+    /// Space for the numbits of a row.
     numbits: Vec<u8>,
     /// The lines of the present file.
     lines_of_file: Bitmap,
@@ -70,8 +70,7 @@ impl<'output> HitRows<'output> {
         roots: &'output Roots,
         form: Form,
     ) -> Result<HitRows<'output>, Error> {
-        let trees = Pages::open(output.temporary()).and_then(Trees::new);
-        let trees = trees.map_err(|source| output.write_error(source))?;
+        let trees = Trees::open(output.temporary()).map_err(|source| output.write_error(source))?;
         Ok(HitRows {
             output,
             roots,

@@ -2,8 +2,8 @@
 //! the records and another one puts them into pages.
 //!
 //! ```text
-//! rows -> records -> | batch | batch | .. | -> trees -> pages -> file
-//!                    `- none with one thread
+//! one thread:   rows -> records -> trees -> pages -> file
+//! several:      rows -> records -> | batch | batch | .. | -> trees -> pages -> file
 //! ```
 //!
 //! Records are put into their trees in the order in which they came, so that the file does not depend on
@@ -12,11 +12,14 @@
 use super::pages::{Kind, Pages, Tree, Written};
 use std::io::{self, Result};
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Bytes of records, and records, of a batch.
+/// Bytes of records from which on a batch is full.
 const BATCH_BYTES: usize = 256 << 10;
+
+/// Records of a full batch.
 const BATCH_RECORDS: usize = 1 << 14;
 
 /// Batches that wait for the other thread.
@@ -41,22 +44,25 @@ enum Step {
 }
 
 /// The trees of a file.
-pub(super) struct Trees(Place);
-
-/// Where they are filled.
-enum Place {
+pub(super) enum Trees {
+    /// They are filled by whoever has them.
     Here(Filler),
+    /// A thread of their own fills them, which ends with them.
     There(Queue),
 }
 
 impl Trees {
-    /// Those of the file `pages`. A thread is started if the present pool has more than one.
-    pub(super) fn new(pages: Pages) -> Result<Trees> {
-        let filler = Filler { pages, trees: Vec::new() };
-        Ok(Trees(match rayon::current_num_threads() {
-            1 => Place::Here(filler),
-            _ => Place::There(Queue::start(filler)?),
-        }))
+    /// Those of the file `path`, which SQLite has closed. A thread is started if the present pool has more
+    /// than one, and if there may be one more.
+    pub(super) fn open(path: &Path) -> Result<Trees> {
+        let filler = Filler::open(path)?;
+        if rayon::current_num_threads() == 1 {
+            return Ok(Trees::Here(filler));
+        }
+        match Queue::start(filler) {
+            Ok(queue) => Ok(Trees::There(queue)),
+            Err(_) => Filler::open(path).map(Trees::Here),
+        }
     }
 
     /// Adds the row `rowid` to a table, behind all others. What fails may be told by a later call.
@@ -78,42 +84,69 @@ impl Trees {
 
     #[inline]
     fn take(&mut self, tree: TreeAt, step: Step, record: &[u8]) -> Result<()> {
-        match &mut self.0 {
-            Place::Here(filler) => filler.take(tree, step, record),
-            Place::There(queue) => queue.take(tree, step, record),
+        match self {
+            Trees::Here(filler) => filler.take(tree, step, record),
+            Trees::There(queue) => queue.take(tree, step, record),
         }
     }
 
-    /// Writes what waits. From here on, SQLite may open the file.
+    /// Writes what waits; all trees have ended. From here on, SQLite may open the file.
     pub(super) fn finish(self) -> Result<Written> {
-        match self.0 {
-            Place::Here(filler) => filler.pages.finish(),
-            Place::There(queue) => queue.finish(),
+        match self {
+            Trees::Here(filler) => filler.finish(),
+            Trees::There(queue) => queue.finish(),
         }
     }
+}
+
+/// How far a tree is.
+enum State {
+    /// Nothing was put into it.
+    Empty,
+    Filling(Tree),
+    Full,
 }
 
 /// Fills trees on the thread that has it.
-struct Filler {
+pub(super) struct Filler {
     pages: Pages,
     /// By their roots, which have small numbers: SQLite has just made them.
-    trees: Vec<Option<Tree>>,
+    trees: Vec<State>,
 }
 
 impl Filler {
+    fn open(path: &Path) -> Result<Filler> {
+        Ok(Filler { pages: Pages::open(path)?, trees: Vec::new() })
+    }
+
     #[inline]
     fn take(&mut self, TreeAt { kind, root }: TreeAt, step: Step, record: &[u8]) -> Result<()> {
         let at = root as usize;
         if at >= self.trees.len() {
-            self.trees.resize_with(at + 1, || None);
+            self.trees.resize_with(at + 1, || State::Empty);
         }
-        let place = &mut self.trees[at];
-        let tree = place.get_or_insert_with(|| Tree::new(kind, root));
+        let state = &mut self.trees[at];
+        if let State::Empty = state {
+            *state = State::Filling(Tree::new(kind, root));
+        }
+        let State::Filling(tree) = state else {
+            return Err(io::Error::other("a table was filled behind its end"));
+        };
         match step {
             Step::Row(rowid) => tree.push_row(&mut self.pages, rowid, record),
             Step::Entry => tree.push_entry(&mut self.pages, record),
-            Step::End => place.take().map_or(Ok(()), |tree| tree.finish(&mut self.pages)),
+            Step::End => match std::mem::replace(state, State::Full) {
+                State::Filling(tree) => tree.finish(&mut self.pages),
+                State::Empty | State::Full => Ok(()),
+            },
         }
+    }
+
+    fn finish(self) -> Result<Written> {
+        if self.trees.iter().any(|state| matches!(state, State::Filling(_))) {
+            return Err(io::Error::other("a table was not filled to its end"));
+        }
+        self.pages.finish()
     }
 }
 
@@ -142,14 +175,15 @@ impl Batch {
     }
 }
 
-/// The way to the other thread.
-struct Queue {
+/// The way to the other thread, which ends when this is dropped.
+pub(super) struct Queue {
     batch: Batch,
-    full: SyncSender<Batch>,
+    /// Full batches; behind the last one, none. Taken away when nothing more comes.
+    full: Option<SyncSender<Option<Batch>>>,
     /// Batches come back, and are used again.
     empty: Receiver<Batch>,
-    /// None once it is known how it ended.
-    thread: Option<JoinHandle<Result<Written>>>,
+    /// What it wrote; nothing if it was left before the end.
+    thread: Option<JoinHandle<Result<Option<Written>>>>,
 }
 
 impl Queue {
@@ -158,7 +192,7 @@ impl Queue {
         let (back, empty) = channel();
         let thread = Builder::new().name("hitlog pages".into());
         let thread = thread.spawn(move || fill(filler, &batches, &back))?;
-        Ok(Queue { batch: Batch::default(), full, empty, thread: Some(thread) })
+        Ok(Queue { batch: Batch::default(), full: Some(full), empty, thread: Some(thread) })
     }
 
     #[inline]
@@ -167,40 +201,56 @@ impl Queue {
         self.batch.records.extend_from_slice(record);
         let is_full =
             self.batch.records.len() >= BATCH_BYTES || self.batch.steps.len() >= BATCH_RECORDS;
-        if is_full { self.send() } else { Ok(()) }
+        if is_full { self.send_batch() } else { Ok(()) }
     }
 
-    fn send(&mut self) -> Result<()> {
+    fn send_batch(&mut self) -> Result<()> {
         let next = self.empty.try_recv().unwrap_or_default();
         let batch = std::mem::replace(&mut self.batch, next);
-        match self.full.send(batch) {
-            Ok(()) => Ok(()),
-            // It has ended, which it does only if something failed.
-            Err(_) => join(self.thread.take()).and(Err(io::ErrorKind::BrokenPipe.into())),
-        }
+        self.send(Some(batch))
+    }
+
+    fn send(&mut self, batch: Option<Batch>) -> Result<()> {
+        let sent = self.full.as_ref().is_some_and(|full| full.send(batch).is_ok());
+        // Who does not take it has ended, which happens only if something failed.
+        if sent { Ok(()) } else { self.join().and(Err(io::ErrorKind::BrokenPipe.into())) }
     }
 
     fn finish(mut self) -> Result<Written> {
-        self.send()?;
-        drop(self.full);
-        join(self.thread.take())
+        self.send_batch()?;
+        self.send(None)?;
+        self.join()?.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Waits for the end of the thread.
+    fn join(&mut self) -> Result<Option<Written>> {
+        self.full = None;
+        let Some(thread) = self.thread.take() else { return Ok(None) };
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
-/// Waits for the end of the thread that fills, and tells what it wrote.
-fn join(thread: Option<JoinHandle<Result<Written>>>) -> Result<Written> {
-    let thread = thread.ok_or(io::ErrorKind::BrokenPipe)?;
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.full = None;
+        // Something else failed, and is told.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
-/// Fills trees with what `batches` bring, until nobody sends any more.
-fn fill(mut filler: Filler, batches: &Receiver<Batch>, back: &Sender<Batch>) -> Result<Written> {
-    for mut batch in batches {
+/// Fills trees with what `batches` bring, up to the end or until nobody sends any more.
+fn fill(
+    mut filler: Filler,
+    batches: &Receiver<Option<Batch>>,
+    back: &Sender<Batch>,
+) -> Result<Option<Written>> {
+    for batch in batches {
+        let Some(mut batch) = batch else { return filler.finish().map(Some) };
         batch.give_to(&mut filler)?;
         batch.clear();
         let _ = back.send(batch);
     }
-    filler.pages.finish()
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -208,16 +258,16 @@ mod tests {
     use super::super::tables::Roots;
     use super::*;
     use rusqlite::Connection;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
-    /// Fills an index by as many threads as are said; `entry` makes the entries from their numbers.
-    fn fill(
+    /// Lets `fill` fill an index in a pool of so many threads. The file.
+    fn filled(
         folder: &Path,
         threads: usize,
-        entries: u64,
-        entry: impl Fn(u64) -> Vec<u8> + Sync,
+        fill: impl Fn(&mut Trees, TreeAt) -> Result<()> + Sync,
     ) -> Result<PathBuf> {
         let path = folder.join(format!("{threads}.db"));
+        let _ = std::fs::remove_file(&path);
         let connection = Connection::open(&path).unwrap();
         let sql = "pragma journal_mode = off; create table t (number); create index i on t (number)";
         connection.execute_batch(sql).unwrap();
@@ -225,11 +275,9 @@ mod tests {
         drop(connection);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut trees = Trees::new(Pages::open(&path)?)?;
-            assert_eq!(matches!(trees.0, Place::There(_)), threads > 1);
-            let tree = roots.index("i");
-            (0..entries).try_for_each(|number| trees.push_entry(tree, &entry(number)))?;
-            trees.end(tree)?;
+            let mut trees = Trees::open(&path)?;
+            assert_eq!(matches!(trees, Trees::There(_)), threads > 1);
+            fill(&mut trees, roots.index("i"))?;
             trees.finish()
         })?;
         Ok(path)
@@ -238,10 +286,13 @@ mod tests {
     #[test]
     fn a_second_thread_makes_the_same_file() {
         let folder = tempfile::tempdir().unwrap();
-        let batches = 3 * BATCH_RECORDS as u64 + 1;
         let [one, two] = [1, 2].map(|threads| {
-            let entry = |number: u64| number.to_be_bytes().to_vec();
-            std::fs::read(fill(folder.path(), threads, batches, entry).unwrap()).unwrap()
+            let path = filled(folder.path(), threads, |trees, tree| {
+                let numbers = 0..=3 * BATCH_RECORDS as u64;
+                { numbers }.try_for_each(|number| trees.push_entry(tree, &number.to_be_bytes()))?;
+                trees.end(tree)
+            });
+            std::fs::read(path.unwrap()).unwrap()
         });
         assert!(one.len() > 8 * BATCH_RECORDS);
         assert!(one == two);
@@ -251,11 +302,43 @@ mod tests {
     fn what_fails_on_the_other_thread_is_told() {
         let folder = tempfile::tempdir().unwrap();
         // In the last batch, and so far before it that the thread has ended when more is sent.
-        for entries in [10, 10 * BATCH_RECORDS as u64] {
-            let too_long = |number| vec![1; if number == 5 { 4000 } else { 8 }];
-            let failure = fill(folder.path(), 2, entries, too_long).unwrap_err();
+        for entries in [10, 10 * BATCH_RECORDS] {
+            let failure = filled(folder.path(), 2, |trees, tree| {
+                trees.push_entry(tree, &[1; 4000])?;
+                { 1..entries }.try_for_each(|_| trees.push_entry(tree, &[1; 8]))?;
+                trees.end(tree)
+            });
+            let failure = failure.unwrap_err();
             assert_eq!(failure.to_string(), "an entry is too long for a page", "{entries}");
-            std::fs::remove_file(folder.path().join("2.db")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_left_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = filled(folder.path(), 2, |trees, tree| {
+            { 0..5 * BATCH_RECORDS }.try_for_each(|_| trees.push_entry(tree, &[1; 8]))?;
+            Err(io::Error::other("the logs are gone"))
+        });
+        assert_eq!(failure.unwrap_err().to_string(), "the logs are gone");
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let ours = |entry: &std::fs::DirEntry| {
+            std::fs::read_link(entry.path()).is_ok_and(|file| file.starts_with(folder.path()))
+        };
+        assert_eq!(open.filter(ours).count(), 0, "the thread had the file open");
+    }
+
+    #[test]
+    fn a_table_has_one_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for threads in [1, 2] {
+            let unended = filled(folder.path(), threads, |trees, tree| trees.push_entry(tree, &[1]));
+            assert_eq!(unended.unwrap_err().to_string(), "a table was not filled to its end");
+            let twice = filled(folder.path(), threads, |trees, tree| {
+                trees.end(tree)?;
+                trees.push_entry(tree, &[1])
+            });
+            assert_eq!(twice.unwrap_err().to_string(), "a table was filled behind its end");
         }
     }
 }

@@ -142,6 +142,30 @@ fn a_run_is_whole_or_no_run_whenever_its_removal_is_killed() {
 }
 
 #[test]
+fn a_run_of_which_nothing_can_be_removed_stays_a_run() {
+    let hidden = format!("{}.removing", IDS[0]);
+    for (removed, name) in [(0, IDS[0]), (1, &*hidden)] {
+        let folder = Folder::new();
+        run(&folder, IDS[0]);
+        let mut removals = 0;
+        let ended = trace(&mut folder.command(["clean", "--keep", "0"]), |call| {
+            let is_removal = call.number == libc::SYS_unlinkat;
+            removals += usize::from(is_removal);
+            match is_removal && removals > removed {
+                true => tracer::Fate::Fails(libc::EACCES),
+                false => tracer::Fate::Made,
+            }
+        });
+        let Some(ended) = ended else {
+            println!("skipped: ptrace(2) is not allowed here");
+            return;
+        };
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert_eq!(names(&folder), [name]);
+    }
+}
+
+#[test]
 fn what_is_no_run_is_never_touched() {
     let folder = Folder::new();
     let at = |name: &str| folder.path().join(".hitlog").join(name);

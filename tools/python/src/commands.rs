@@ -62,7 +62,7 @@ fn renew(
     collected: &[String],
 ) -> Result<(String, bool), String> {
     // Not in the run directory, which this process keeps locked.
-    let mut recorded = Scratch::beside(output);
+    let mut recorded = Scratch::beside(output).map_err(|error| error.to_string())?;
     let compacted = compactor::compact(&[run_directory], &Options::new(recorded.path()), &Silent);
     let mut report = compacted.map_err(|error| error.to_string())?;
     recorded.hold().map_err(|error| format!("{}: {error}", recorded.path().display()))?;

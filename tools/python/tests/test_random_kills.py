@@ -75,7 +75,7 @@ while killed < {KILLS}:
     os.close(of_children)
     if not kills_itself:
         while counts[0][0] < last:
-            pass
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), "ended by itself"
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     # The end of the file: nobody of the group is alive.
