@@ -2,8 +2,9 @@
 //!
 //! A run that goes is renamed first (`<run id>.removing`), so that what is left of it if we are killed is no run
 //! any more; the next cleaning removes the rest. It is removed file by file, through descriptors of its own
-//! directory, so that nothing outside of it can be meant. It stays if anything in it is not what a run leaves, if a writer of one of its logs lives, or if the
-//! process lives that began it (which holds a lock on the directory).
+//! directory, so that nothing outside of it can be meant. It stays if anything in it is not what a run leaves,
+//! if a writer of one of its logs lives, or if the process lives that began it (which holds a lock on the
+//! directory).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};

@@ -1,7 +1,7 @@
 //! A list of different items and where each of them is, by hash.
 //!
-//! A large index is not in the processor's cache. Items that are mostly looked for one after the other, the lines of a
-//! function, therefore have entries side by side:
+//! A large index is not in the processor's cache. Items that are mostly looked for one after the other, the
+//! arcs of a function, therefore have entries side by side:
 //!
 //! ```text
 //! key         | group, hashed | neighbour: 5 |
@@ -26,9 +26,9 @@ const INDEX_SIZE_MIN: usize = 64;
 
 /// What a list holds.
 pub(super) trait Item: Copy {
-    /// By which it is looked for; different items may have the same. Items that are looked for together have keys
-    /// that differ in the lowest bits, and every value of these is about as frequent. `seed` differs from list to
-    /// list, so that nobody can make a log of whose items many have one key.
+    /// By which it is looked for; different items may have the same. Items that are looked for together
+    /// have keys that differ in the lowest bits, and every value of these is about as frequent. `seed`
+    /// differs from list to list, so that nobody can make a log of whose items many have one key.
     fn index_key(&self, seed: u64) -> u64;
 }
 
@@ -46,8 +46,8 @@ impl<T: Item> Indexed<T> {
         Indexed { index: vec![UNUSED; INDEX_SIZE_MIN], seed, items: Vec::new() }
     }
 
-    /// The position of the item that has the key of `item` and that `is_it`, or else of `item`, which is added; `None` if the
-    /// budget has no room for it.
+    /// The position of the item that has the key of `item` and that `is_it`, or else of `item`, which is
+    /// added; `None` if the budget has no room for it.
     #[inline]
     pub(super) fn position(
         &mut self,
@@ -82,8 +82,8 @@ impl<T: Item> Indexed<T> {
         (folded << NEIGHBOUR_BITS | neighbour) as usize & (self.index.len() - 1)
     }
 
-    /// Where the search goes on from the entry `at`. Neighbours stay neighbours; and since the step is odd and the size a
-    /// power of two, each entry has its turn.
+    /// Where the search goes on from the entry `at`. Neighbours stay neighbours; and since the step is odd
+    /// and the size a power of two, each entry has its turn.
     #[inline]
     fn next_entry(&self, at: usize) -> usize {
         (at + NEIGHBOURS as usize + 1) & (self.index.len() - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,8 +64,10 @@ def read_log(path: Path) -> Log:
 
 
 def _slots(path: Path) -> bytes:
+    """The slots with a right checksum: none that is blank or whose writer was killed in it."""
     contents = path.read_bytes()[SLOTS_BEGIN:]
-    return contents[: len(contents) // 32 * 32]
+    slots = (contents[at : at + 32] for at in range(0, len(contents) - 31, 32))
+    return b"".join(slot for slot in slots if zlib.crc32(slot[:28]).to_bytes(4, "little") == slot[28:])
 
 
 def _joined(chunks: dict[int, tuple[bytes, bool]]) -> str:
