@@ -20,10 +20,11 @@ use crate::pythons;
 use crate::shell::{Failure, Result, announce, capture, command, root, say, watch, work_folder};
 use crate::venv::Venv;
 
-/// What cargo is told in the copy: all of the library is built for each change, and its tests fail early.
+/// What cargo is told in the copy: all of the library is built for each change, and its tests fail early. Without
+/// any optimisation hostile logs would take more processor time than they may.
 const BUILT_FAST: &str = "
 [profile.dev.package.hitlog]
-opt-level = 0
+opt-level = 1
 debug = false
 [profile.release.package.hitlog]
 opt-level = 0
