@@ -16,8 +16,8 @@ Examples:
   hitlog clean --dir /srv/ci --keep 0
 
 Compacted files (hitlog.db) stay: only logs go. So does every run whose processes, or whose pytest or
-`hitlog run`, still live, and whatever a run does not leave. What is being removed is called RUN.removing; if a cleaning is killed, the next
-one removes the rest.
+`hitlog run`, still live, and whatever a run does not leave. What is being removed is called
+RUN.removing; if a cleaning is killed, the next one removes the rest.
 
 Exit codes: 0 done; 1 done, but a run could not be removed; 2 not done.";
 
