@@ -1,5 +1,6 @@
 //! `hitlog diff`: what two recordings do not have in common.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Error> {
 }
 
 fn text(changes: &Diff, before: &Database, after: &Database, out: &mut dyn Write) -> io::Result<()> {
+    let mut paths = HashMap::new();
     for (tests, database) in [(&changes.tests_gone, before), (&changes.tests_added, after)] {
         if !tests.is_empty() {
             let count = counted(tests.len() as u64, "test");
@@ -67,14 +69,14 @@ fn text(changes: &Diff, before: &Database, after: &Database, out: &mut dyn Write
     }
     if !changes.files.is_empty() {
         writeln!(out, "{} with other lines:", counted(changes.files.len() as u64, "file"))?;
-        changes.files.iter().try_for_each(|file| line(file, "  ", out))?;
+        changes.files.iter().try_for_each(|file| line(file, "  ", &mut paths, out))?;
     }
     if !changes.tests.is_empty() {
         writeln!(out, "{} that ran other lines:", counted(changes.tests.len() as u64, "test"))?;
         for test in &changes.tests {
             let name = if test.test.is_empty() { "(outside of tests)" } else { &test.test };
             writeln!(out, "  {}", one_line(name))?;
-            test.files.iter().try_for_each(|file| line(file, "    ", out))?;
+            test.files.iter().try_for_each(|file| line(file, "    ", &mut paths, out))?;
         }
     }
     if !changes.have_common_files && !changes.files.is_empty() {
@@ -86,9 +88,15 @@ fn text(changes: &Diff, before: &Database, after: &Database, out: &mut dyn Write
     Ok(())
 }
 
-/// `src/shop/cart.py  +88-90  -12`
-fn line(file: &FileDiff, indent: &str, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "{indent}{}", shown_path(&file.path))?;
+/// `src/shop/cart.py  +88-90  -12`; `paths` are those that were shown before, which come again with each test.
+fn line<'changes>(
+    file: &'changes FileDiff,
+    indent: &str,
+    paths: &mut HashMap<&'changes str, String>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let path = paths.entry(&file.path).or_insert_with(|| shown_path(&file.path));
+    write!(out, "{indent}{path}")?;
     for (sign, lines) in [("+", &file.gained), ("-", &file.lost)] {
         if !lines.is_empty() {
             write!(out, "  {sign} {lines}")?;

@@ -1,6 +1,7 @@
 //! Opens a compacted file, and finds out what it can tell.
 
 use super::hits::Form;
+use super::pages::Pages;
 use super::paths::uri;
 use super::{Error, Tests};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
@@ -8,6 +9,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How an SQLite file begins.
@@ -50,6 +52,8 @@ pub struct File {
 pub struct Database {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
+    /// Behind the connection, which is closed first.
+    pub(super) pages: Pages,
     pub(super) form: Form,
     is_form_known: bool,
     pub(crate) has_own_tables: bool,
@@ -68,21 +72,27 @@ impl Database {
     /// this one does not know.
     pub fn open(path: impl AsRef<Path>) -> Result<Database, Error> {
         let path = path.as_ref();
-        check_form(path)?;
+        let file = Arc::new(open_file(path)?);
         let connection = connect(path).map_err(|source| failed(path, source))?;
+        Database::connected(path, connection, Pages::of(file, path))
+    }
+
+    fn connected(path: &Path, connection: Connection, pages: Pages) -> Result<Database, Error> {
         let is_recorded = has(&connection, "coverage_schema").map_err(|source| failed(path, source))?;
         if !is_recorded {
             let found = "a database of another program";
             return Err(Error::NotRecorded { path: path.to_owned(), found });
         }
         check_version(&connection, path)?;
-        Database::read(path, connection).map_err(|source| failed(path, source))
+        Database::read(path, connection, pages).map_err(|source| failed(path, source))
     }
 
     /// The same recording once more, for another thread; `None` if it cannot be opened again, or names other files
     /// or tests by now.
     pub(super) fn again(&self) -> Option<Database> {
-        let again = Database::open(&self.path).ok()?;
+        let connection = connect(&self.path).ok()?;
+        let pages = self.pages.again(&self.path);
+        let again = Database::connected(&self.path, connection, pages).ok()?;
         let is_same = |again: &Database| {
             (again.form, &again.files, &again.tests) == (self.form, &self.files, &self.tests)
         };
@@ -94,7 +104,7 @@ impl Database {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
-    fn read(path: &Path, connection: Connection) -> rusqlite::Result<Database> {
+    fn read(path: &Path, connection: Connection, pages: Pages) -> rusqlite::Result<Database> {
         let has_arcs = meta(&connection, "has_arcs")?;
         let form = match has_arcs.as_deref() {
             Some("1") if has(&connection, "hitlog_arc_bits")? => Form::ArcBits,
@@ -110,6 +120,7 @@ impl Database {
         Ok(Database {
             path,
             connection,
+            pages,
             form,
             is_form_known,
             has_own_tables,
@@ -209,28 +220,28 @@ pub(crate) fn rows<T>(
     connection.prepare(sql)?.query_map([], row)?.collect()
 }
 
-/// Fails unless `path` is a file that begins as SQLite's do. Never waits, as opening a FIFO would.
-fn check_form(path: &Path) -> Result<(), Error> {
+/// Opens `path`, if it is a file that begins as SQLite's do. Never waits, as opening a FIFO would.
+fn open_file(path: &Path) -> Result<fs::File, Error> {
     let not_recorded = |found| Err(Error::NotRecorded { path: path.to_owned(), found });
     let opened = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let read = opened.and_then(|file| {
         let metadata = file.metadata()?;
         let mut magic = Vec::new();
         if metadata.is_file() {
-            file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic)?;
+            (&file).take(SQLITE_MAGIC.len() as u64).read_to_end(&mut magic)?;
         }
-        Ok((metadata, magic))
+        Ok((file, metadata, magic))
     });
     match read {
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
             Err(Error::Missing { path: path.to_owned() })
         }
         Err(source) => Err(Error::Read { path: path.to_owned(), source }),
-        Ok((metadata, _)) if metadata.is_dir() => not_recorded("a directory"),
-        Ok((metadata, _)) if !metadata.is_file() => not_recorded("no regular file"),
-        Ok((_, magic)) if magic.is_empty() => not_recorded("an empty file"),
-        Ok((_, magic)) if magic != SQLITE_MAGIC => not_recorded("no SQLite database"),
-        Ok(_) => Ok(()),
+        Ok((_, metadata, _)) if metadata.is_dir() => not_recorded("a directory"),
+        Ok((_, metadata, _)) if !metadata.is_file() => not_recorded("no regular file"),
+        Ok((_, _, magic)) if magic.is_empty() => not_recorded("an empty file"),
+        Ok((_, _, magic)) if magic != SQLITE_MAGIC => not_recorded("no SQLite database"),
+        Ok((file, ..)) => Ok(file),
     }
 }
 

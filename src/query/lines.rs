@@ -101,8 +101,15 @@ impl Lines {
 
     /// The lines, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0_u32..).step_by(8).zip(&self.bits).flat_map(|(first, byte)| {
-            (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| first + bit)
+        let mut bytes = (0_u32..).step_by(8).zip(&self.bits);
+        let (mut first, mut left) = (0, 0);
+        std::iter::from_fn(move || {
+            while left == 0 {
+                (first, left) = bytes.next().map(|(first, byte)| (first, *byte))?;
+            }
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            Some(first + bit)
         })
     }
 
@@ -136,10 +143,13 @@ impl FromIterator<u32> for Lines {
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, range) in self.ranges().enumerate() {
-            let comma = if position == 0 { "" } else { ", " };
-            match range.start() == range.end() {
-                true => write!(f, "{comma}{}", range.start())?,
-                false => write!(f, "{comma}{}-{}", range.start(), range.end())?,
+            if position > 0 {
+                f.write_str(", ")?;
+            }
+            range.start().fmt(f)?;
+            if range.start() < range.end() {
+                f.write_str("-")?;
+                range.end().fmt(f)?;
             }
         }
         Ok(())

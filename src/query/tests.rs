@@ -10,7 +10,7 @@
 //! A context without a phase is a test of that name. What ran in the empty context, or in one that other
 //! tests' names begin with (`nightly`), ran outside of tests: at import, or between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The phases of a test.
 const PHASES: [&str; 3] = ["setup", "run", "teardown"];
@@ -43,8 +43,8 @@ pub struct Test {
 pub struct Tests {
     /// Sorted by name.
     tests: Vec<Test>,
-    /// The position of its test for each context.
-    positions: HashMap<i64, usize>,
+    /// Each context and the position of its test, by context.
+    positions: Vec<(i64, usize)>,
 }
 
 impl Tests {
@@ -66,7 +66,9 @@ impl Tests {
             .iter()
             .enumerate()
             .flat_map(|(position, test)| test.contexts.iter().map(move |context| (*context, position)));
-        Tests { positions: positions.collect(), tests }
+        let mut positions: Vec<_> = positions.collect();
+        positions.sort_unstable();
+        Tests { positions, tests }
     }
 
     /// The tests, by name, without what is none.
@@ -82,7 +84,15 @@ impl Tests {
 
     /// The number of a context's test, by which [`Tests::at`] gives it; below [`Tests::numbers`].
     pub(super) fn position(&self, context: i64) -> Option<usize> {
-        self.positions.get(&context).copied()
+        let known = &self.positions;
+        // Mostly, there is a context for each number.
+        let expected = context.checked_sub(known.first()?.0).and_then(|at| usize::try_from(at).ok());
+        if let Some((_, position)) =
+            expected.and_then(|at| known.get(at)).filter(|(id, _)| *id == context)
+        {
+            return Some(*position);
+        }
+        known.binary_search_by_key(&context, |(id, _)| *id).ok().map(|at| known[at].1)
     }
 
     pub(super) fn at(&self, position: usize) -> &Test {

@@ -10,6 +10,7 @@
 //! bits that remain under a mask.
 
 use super::{Lines, ends, line_or_exit};
+use crate::query::pages::Pages;
 use rusqlite::{Connection, Result, Row};
 use std::collections::BTreeMap;
 
@@ -52,6 +53,7 @@ fn each_bit(mut word: u64) -> impl Iterator<Item = usize> {
 
 /// Calls `visit` with each context of `file` and its lines.
 pub(super) fn of_file(
+    pages: &Pages,
     connection: &Connection,
     file: i64,
     mut visit: impl FnMut(i64, &Lines),
@@ -64,7 +66,7 @@ pub(super) fn of_file(
         masks[number / WORD_ARCS].note(number, known);
     })?;
     let mut words: Vec<(i64, usize, u64)> = Vec::new();
-    for_each_word(connection, file, |context, block, bits| words.push((context, block, bits)))?;
+    for_each_word(pages, connection, file, |context, block, bits| words.push((context, block, bits)))?;
     // Each block comes with its contexts in order: runs, which a stable sort has only to merge.
     words.sort_by_key(|(context, ..)| *context);
     let mut others: BTreeMap<i64, Lines> = BTreeMap::new();
@@ -111,6 +113,7 @@ pub(super) fn of_context(
 
 /// Calls `visit` with each context, line left and line reached.
 pub(super) fn arcs_of_file(
+    pages: &Pages,
     connection: &Connection,
     file: i64,
     mut visit: impl FnMut(i64, i32, i32),
@@ -122,7 +125,7 @@ pub(super) fn arcs_of_file(
         }
         arcs[number] = Some(known);
     })?;
-    for_each_word(connection, file, |context, block, bits| {
+    for_each_word(pages, connection, file, |context, block, bits| {
         for bit in each_bit(bits) {
             let number = block.saturating_mul(WORD_ARCS).saturating_add(bit);
             if let Some(Some((from, Some(to)))) = arcs.get(number) {
@@ -171,17 +174,31 @@ fn read_known(row: &Row<'_>, mut visit: impl FnMut(usize, Known)) -> Result<()> 
 }
 
 fn for_each_word(
+    pages: &Pages,
     connection: &Connection,
     file: i64,
     mut visit: impl FnMut(i64, usize, u64),
 ) -> Result<()> {
-    let sql = "select context_id, block, bits from hitlog_arc_bits where file_id = ?";
+    let mut word = |block: i64, context, bits: i64| {
+        if let Ok(block) = usize::try_from(block) {
+            visit(context, block, bits.cast_unsigned());
+        }
+    };
+    let is_read = pages.tree(connection, "hitlog_arc_bits", |tree| {
+        tree.rows(file..=file, |mut row| {
+            let [_file, block, context, bits] = row.integers()?;
+            word(block, context, bits);
+            Ok(())
+        })
+    })?;
+    if is_read.is_some() {
+        return Ok(());
+    }
+    let sql = "select block, context_id, bits from hitlog_arc_bits where file_id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([file])?;
     while let Some(row) = rows.next()? {
-        if let Ok(block) = usize::try_from(row.get::<_, i64>(1)?) {
-            visit(row.get(0)?, block, row.get::<_, i64>(2)?.cast_unsigned());
-        }
+        word(row.get(0)?, row.get(1)?, row.get(2)?);
     }
     Ok(())
 }

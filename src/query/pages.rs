@@ -1,0 +1,515 @@
+//! Reads rows of one file from SQLite's pages, where asking SQLite for each row would take most of an answer's time.
+//!
+//! SQLite finds the tree, holds the lock under which nobody writes meanwhile, and takes part in whatever is out of
+//! the ordinary: [`Pages::tree`] gives a tree only of a file that is as a compactor writes it, and everybody else
+//! asks in SQL. The format is that of <https://www.sqlite.org/fileformat2.html>.
+
+use rusqlite::{Connection, Error, Result, ffi};
+use std::fs::{self, File, Metadata};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of a page.
+const PAGE_BYTES: usize = 4096;
+
+/// What a file's header says from its 17th byte on: the size of pages, no write-ahead log, nothing reserved on
+/// any page, and three constants of SQLite's.
+const HEADER_AT: u64 = 16;
+const HEADER: [u8; 8] = [0x10, 0, 1, 1, 0, 64, 32, 32];
+
+/// Deeper than a tree of SQLite's largest file.
+const DEPTH_MAX: usize = 20;
+
+/// Largest payload of a row, and of an entry, that stands in its page wholly, and how much of a larger one does at
+/// least.
+const ROW_BYTES_MAX: usize = PAGE_BYTES - 35;
+const ENTRY_BYTES_MAX: usize = (PAGE_BYTES - 12) * 64 / 255 - 23;
+const LOCAL_BYTES_MIN: usize = (PAGE_BYTES - 12) * 32 / 255 - 23;
+
+/// Bytes of a payload on an overflow page, behind the number of the next one.
+const OVERFLOW_BYTES: usize = PAGE_BYTES - 4;
+
+/// The pages of the file that a connection has open.
+///
+/// SQLite's locks belong to the process, and end when any handle of the file is closed: this one must stay open
+/// for as long as a connection.
+#[derive(Debug)]
+pub(super) struct Pages {
+    file: Arc<File>,
+    /// Whether it is the file that the connection has open.
+    is_connected: bool,
+}
+
+impl Pages {
+    /// Of `file`, which was opened as `path` before the connection was. It may be another file by now.
+    pub(super) fn of(file: Arc<File>, path: &Path) -> Pages {
+        let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let opened = file.metadata().map(place).ok();
+        let is_connected = opened.is_some() && opened == fs::metadata(path).map(place).ok();
+        Pages { file, is_connected }
+    }
+
+    /// The same for one more connection, of another thread.
+    pub(super) fn again(&self, path: &Path) -> Pages {
+        Pages::of(Arc::clone(&self.file), path)
+    }
+
+    /// Calls `read` with the tree of the table or index `name`, while nobody can change it; `None` if the file has pages of
+    /// another kind.
+    ///
+    /// # Errors
+    /// Those of `read`, and if SQLite cannot read.
+    pub(super) fn tree<T>(
+        &self,
+        connection: &Connection,
+        name: &str,
+        read: impl FnOnce(&Tree<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if !self.is_connected {
+            return Ok(None);
+        }
+        let sql = "select rootpage from sqlite_master where name = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        // Until the end of this statement, the connection has its lock.
+        let mut rows = statement.query([name])?;
+        let Some(root) = rows.next()?.map(|row| row.get::<_, u32>(0)).transpose()? else {
+            return Ok(None);
+        };
+        let mut header = [0; HEADER.len()];
+        let is_read = self.file.read_exact_at(&mut header, HEADER_AT).is_ok();
+        if !is_read || header != HEADER {
+            return Ok(None);
+        }
+        let bytes = self.file.metadata().map_err(|_| damaged())?.len();
+        read(&Tree { file: &self.file, root, pages: bytes / PAGE_BYTES as u64 }).map(Some)
+    }
+}
+
+/// What SQLite says of pages that are not as they should be.
+fn damaged() -> Error {
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None)
+}
+
+/// A table or an index of SQLite's. Its rows stand in the order of their keys: of rowids or, in an index and
+/// `without rowid`, of their first columns.
+pub(super) struct Tree<'file> {
+    file: &'file File,
+    root: u32,
+    /// How many the file has.
+    pages: u64,
+}
+
+impl Tree<'_> {
+    /// Calls `visit` with each row whose key is in `keys`, in their order.
+    ///
+    /// # Errors
+    /// If a page cannot be read or is damaged, and those of `visit`.
+    pub(super) fn rows(
+        &self,
+        keys: RangeInclusive<i64>,
+        mut visit: impl FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut walk = Walk { tree: self, left: self.pages, pages: Vec::new(), payload: Vec::new() };
+        walk.page(self.root, 0, &keys, &mut visit).map(drop)
+    }
+}
+
+/// One way through a tree.
+struct Walk<'tree> {
+    tree: &'tree Tree<'tree>,
+    /// How many pages it may read: those of a damaged file can lead back to each other.
+    left: u64,
+    /// Space for pages, and for a payload that stands on several.
+    pages: Vec<Box<[u8; PAGE_BYTES]>>,
+    payload: Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn read(&mut self, number: u32, page: &mut [u8; PAGE_BYTES]) -> Result<()> {
+        self.left = self.left.checked_sub(1).ok_or_else(damaged)?;
+        let before = number.checked_sub(1).ok_or_else(damaged)?;
+        let at = u64::from(before) * PAGE_BYTES as u64;
+        self.tree.file.read_exact_at(page, at).map_err(|_| damaged())
+    }
+
+    /// Visits the rows of the page `number` and of those below it. Whether rows behind them may have a key in `keys`.
+    fn page(
+        &mut self,
+        number: u32,
+        depth: usize,
+        keys: &RangeInclusive<i64>,
+        visit: &mut impl FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        if depth > DEPTH_MAX {
+            return Err(damaged());
+        }
+        let mut page = self.pages.pop().unwrap_or_else(|| Box::new([0; PAGE_BYTES]));
+        self.read(number, &mut page)?;
+        let goes_on = self.cells(&page, depth, keys, visit)?;
+        self.pages.push(page);
+        Ok(goes_on)
+    }
+
+    fn cells(
+        &mut self,
+        page: &[u8; PAGE_BYTES],
+        depth: usize,
+        keys: &RangeInclusive<i64>,
+        visit: &mut impl FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let kind = Kind::of(page[0]).ok_or_else(damaged)?;
+        let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+        let list_at = if kind.is_leaf { 8 } else { 12 };
+        let list = page.get(list_at..list_at + 2 * cells).ok_or_else(damaged)?;
+        for at in list.chunks_exact(2) {
+            let at = usize::from(u16::from_be_bytes([at[0], at[1]]));
+            let mut cell = Bytes(page.get(at..).ok_or_else(damaged)?);
+            let child = if kind.is_leaf { None } else { Some(cell.u32()?) };
+            let length = if kind.has_rows() { cell.varint()? } else { 0 };
+            let key = if kind.has_rowids {
+                cell.varint()?.cast_signed()
+            } else {
+                Record::new(cell.0)?.integer()?
+            };
+            if key < *keys.start() {
+                continue;
+            }
+            if let Some(child) = child
+                && !self.page(child, depth + 1, keys, visit)?
+            {
+                return Ok(false);
+            }
+            if key > *keys.end() {
+                return Ok(false);
+            }
+            if kind.has_rows() {
+                let mut payload = std::mem::take(&mut self.payload);
+                visit(Record::new(self.whole(cell, length, kind, &mut payload)?)?)?;
+                self.payload = payload;
+            }
+        }
+        if kind.is_leaf {
+            return Ok(true);
+        }
+        self.page(Bytes(&page[8..12]).u32()?, depth + 1, keys, visit)
+    }
+
+    /// The `length` bytes that begin with `cell`, and go on from page to page if they are many.
+    fn whole<'bytes>(
+        &mut self,
+        cell: Bytes<'bytes>,
+        length: u64,
+        kind: Kind,
+        payload: &'bytes mut Vec<u8>,
+    ) -> Result<&'bytes [u8]> {
+        let length = usize::try_from(length).map_err(|_| damaged())?;
+        let local_max = if kind.has_rowids { ROW_BYTES_MAX } else { ENTRY_BYTES_MAX };
+        if length <= local_max {
+            return cell.0.get(..length).ok_or_else(damaged);
+        }
+        let fitting = LOCAL_BYTES_MIN + (length - LOCAL_BYTES_MIN) % OVERFLOW_BYTES;
+        let local = if fitting <= local_max { fitting } else { LOCAL_BYTES_MIN };
+        let (local, rest) = cell.0.split_at_checked(local).ok_or_else(damaged)?;
+        payload.clear();
+        payload.extend_from_slice(local);
+        let mut next = Bytes(rest).u32()?;
+        let mut page = Box::new([0; PAGE_BYTES]);
+        while payload.len() < length {
+            self.read(next, &mut page)?;
+            next = Bytes(&page[..4]).u32()?;
+            payload.extend_from_slice(&page[4..4 + OVERFLOW_BYTES.min(length - payload.len())]);
+        }
+        Ok(payload)
+    }
+}
+
+/// What stands in a page.
+#[derive(Clone, Copy)]
+struct Kind {
+    is_leaf: bool,
+    has_rowids: bool,
+}
+
+impl Kind {
+    fn of(page_type: u8) -> Option<Kind> {
+        let (is_leaf, has_rowids) = match page_type {
+            2 => (false, false),
+            5 => (false, true),
+            10 => (true, false),
+            13 => (true, true),
+            _ => return None,
+        };
+        Some(Kind { is_leaf, has_rowids })
+    }
+
+    /// Whether its cells hold rows: those between children by rowid are only keys.
+    fn has_rows(self) -> bool {
+        self.is_leaf || !self.has_rowids
+    }
+}
+
+/// Bytes that are taken from their beginning.
+#[derive(Clone, Copy)]
+struct Bytes<'bytes>(&'bytes [u8]);
+
+impl<'bytes> Bytes<'bytes> {
+    fn take(&mut self, length: usize) -> Result<&'bytes [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(damaged)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        let taken = self.take(4)?;
+        Ok(u32::from_be_bytes([taken[0], taken[1], taken[2], taken[3]]))
+    }
+
+    /// Seven bits of each byte but the ninth, which is the last one and has eight.
+    #[inline]
+    fn varint(&mut self) -> Result<u64> {
+        match self.0.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64> {
+        let mut number = 0;
+        for (position, byte) in self.0.iter().enumerate().take(9) {
+            let is_ninth = position == 8;
+            number = if is_ninth {
+                number << 8 | u64::from(*byte)
+            } else {
+                number << 7 | u64::from(byte & 0x7f)
+            };
+            if is_ninth || *byte < 0x80 {
+                self.0 = &self.0[position + 1..];
+                return Ok(number);
+            }
+        }
+        Err(damaged())
+    }
+}
+
+/// The columns of a row, which are taken in their order.
+pub(super) struct Record<'row> {
+    types: Bytes<'row>,
+    values: Bytes<'row>,
+}
+
+impl<'row> Record<'row> {
+    fn new(record: &'row [u8]) -> Result<Record<'row>> {
+        let mut types = Bytes(record);
+        let length = usize::try_from(types.varint()?).map_err(|_| damaged())?;
+        let (head, values) = record.split_at_checked(length).ok_or_else(damaged)?;
+        let taken = record.len() - types.0.len();
+        Ok(Record { types: Bytes(head.get(taken..).ok_or_else(damaged)?), values: Bytes(values) })
+    }
+
+    /// The next column, if it is an integer.
+    #[inline]
+    pub(super) fn integer(&mut self) -> Result<i64> {
+        let length = match self.types.varint()? {
+            length @ 1..=4 => length as usize,
+            5 => 6,
+            6 => 8,
+            8 => return Ok(0),
+            9 => return Ok(1),
+            _ => return Err(damaged()),
+        };
+        Ok(match *self.values.take(length)? {
+            [a] => i64::from(i8::from_be_bytes([a])),
+            [a, b] => i64::from(i16::from_be_bytes([a, b])),
+            [a, b, c] => i64::from(i32::from_be_bytes([a, b, c, 0]) >> 8),
+            [a, b, c, d] => i64::from(i32::from_be_bytes([a, b, c, d])),
+            [a, b, c, d, e, f] => i64::from_be_bytes([a, b, c, d, e, f, 0, 0]) >> 16,
+            [a, b, c, d, e, f, g, h] => i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            _ => return Err(damaged()),
+        })
+    }
+
+    /// The next columns, if they are integers.
+    #[inline]
+    pub(super) fn integers<const COLUMNS: usize>(&mut self) -> Result<[i64; COLUMNS]> {
+        let mut integers = [0; COLUMNS];
+        for integer in &mut integers {
+            *integer = self.integer()?;
+        }
+        Ok(integers)
+    }
+
+    /// The next column, if it is a blob.
+    pub(super) fn blob(&mut self) -> Result<&'row [u8]> {
+        match self.types.varint()? {
+            length if length >= 12 && length % 2 == 0 => self.values.take(((length - 12) / 2) as usize),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A row: its key, two more integers, and its blob.
+    type Row = (i64, i64, i64, Vec<u8>);
+
+    /// Integers of every length, and blobs of which some flow over to other pages.
+    fn rows() -> Vec<Row> {
+        let row = |number: i64| {
+            let sign = if number % 3 == 0 { -1 } else { 1 };
+            let length = if number % 97 == 0 { 7 * number as usize } else { number as usize % 60 };
+            let blob = (0..length).map(|at| (at as i64 + number) as u8).collect();
+            (number / 7, number, sign << (number % 64), blob)
+        };
+        (0..3000).map(row).collect()
+    }
+
+    /// The same rows in a table by rowid, and in one without.
+    fn database(folder: &Path, settings: &str) -> (PathBuf, Connection) {
+        let path = folder.join("rows.db");
+        let connection = Connection::open(&path).unwrap();
+        let tables = "create table by_rowid (key integer, number integer, value integer, data blob);
+                      create table by_key (key integer, number integer, value integer, data blob,
+                                           primary key (key, number)) without rowid;
+                      begin;";
+        connection.execute_batch(&format!("{settings}; {tables}")).unwrap();
+        for table in ["by_rowid", "by_key"] {
+            let mut insert =
+                connection.prepare(&format!("insert into {table} values (?, ?, ?, ?)")).unwrap();
+            for row in rows() {
+                assert_eq!(insert.execute(row), Ok(1));
+            }
+        }
+        connection.execute_batch("commit").unwrap();
+        (path, connection)
+    }
+
+    fn pages(path: &Path) -> Pages {
+        Pages::of(Arc::new(File::open(path).unwrap()), path)
+    }
+
+    fn read(
+        pages: &Pages,
+        connection: &Connection,
+        table: &str,
+        keys: RangeInclusive<i64>,
+    ) -> Result<Option<Vec<Row>>> {
+        pages.tree(connection, table, |tree| {
+            let mut found = Vec::new();
+            tree.rows(keys, |mut row| {
+                let [key, number, value] = row.integers()?;
+                found.push((key, number, value, row.blob()?.to_vec()));
+                Ok(())
+            })?;
+            Ok(found)
+        })
+    }
+
+    #[test]
+    fn rows_are_those_that_sqlite_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database(folder.path(), "");
+        let pages = pages(&path);
+        let all = rows();
+        for keys in [0..=428, 0..=0, 17..=17, 5..=300, 428..=428, -9..=3, 400..=900, 429..=900, -5..=-1]
+        {
+            let expected: Vec<Row> = all.iter().filter(|row| keys.contains(&row.0)).cloned().collect();
+            assert_eq!(
+                read(&pages, &connection, "by_key", keys.clone()),
+                Ok(Some(expected)),
+                "{keys:?}"
+            );
+        }
+        for rowids in [1..=3000, 1..=1, 2999..=3000, 500..=1700, 3000..=9000, 3001..=9000, -4..=0] {
+            let rows = (1..).zip(&all).filter(|(rowid, _)| rowids.contains(rowid));
+            let expected: Vec<Row> = rows.map(|(_, row)| row.clone()).collect();
+            let found = read(&pages, &connection, "by_rowid", rowids.clone());
+            assert_eq!(found, Ok(Some(expected)), "{rowids:?}");
+        }
+        assert_eq!(read(&pages, &connection, "no such table", 0..=1), Ok(None));
+    }
+
+    #[test]
+    fn a_file_that_is_out_of_the_ordinary_is_left_to_sqlite() {
+        for settings in
+            ["pragma page_size = 8192", "pragma page_size = 65536", "pragma journal_mode = wal"]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, connection) = database(folder.path(), settings);
+            assert_eq!(read(&pages(&path), &connection, "by_key", 0..=1), Ok(None), "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_left_to_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database(folder.path(), "");
+        let file = Arc::new(File::open(&path).unwrap());
+        std::fs::rename(&path, folder.path().join("before.db")).unwrap();
+        drop(database(folder.path(), ""));
+        assert_eq!(read(&Pages::of(file, &path), &connection, "by_key", 0..=1), Ok(None));
+    }
+
+    /// Whether this process holds a lock on `path` by which nobody else may write.
+    fn is_locked(path: &Path) -> bool {
+        let place = format!(":{} ", fs::metadata(path).unwrap().ino());
+        let own = format!(" {} ", std::process::id());
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("READ") && line.contains(&own) && line.contains(&place))
+    }
+
+    #[test]
+    fn nobody_can_write_while_pages_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database(folder.path(), "");
+        let first = pages(&path);
+        let is_locked = first.tree(&connection, "by_key", |tree| {
+            let before = is_locked(&path);
+            // Had this one a handle of its own, its end would be the end of the lock.
+            drop(first.again(&path));
+            tree.rows(0..=428, |_| Ok(()))?;
+            Ok([before, is_locked(&path)])
+        });
+        assert_eq!(is_locked, Ok(Some([true, true])));
+    }
+
+    #[test]
+    fn damaged_pages_end_in_an_error_or_in_other_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database(folder.path(), "");
+        drop(connection);
+        let whole = std::fs::read(&path).unwrap();
+        let damaged_path = folder.path().join("damaged.db");
+        let mut errors = 0;
+        for round in 0..600_usize {
+            let mut bytes = whole.clone();
+            // Behind the schema: now the head of a page, where it says what stands where, now any byte.
+            let page = PAGE_BYTES * (1 + round * 31 % (whole.len() / PAGE_BYTES - 1));
+            let at = if round % 2 == 0 { page + round % 64 } else { page + round * 131 % PAGE_BYTES };
+            bytes[at] = bytes[at].wrapping_add(1 + (round % 255) as u8);
+            std::fs::write(&damaged_path, &bytes).unwrap();
+            let connection = Connection::open(&damaged_path).unwrap();
+            let pages = pages(&damaged_path);
+            for table in ["by_key", "by_rowid"] {
+                match read(&pages, &connection, table, i64::MIN..=i64::MAX) {
+                    Err(error) => {
+                        assert_eq!(
+                            error.sqlite_error_code(),
+                            Some(rusqlite::ErrorCode::DatabaseCorrupt)
+                        );
+                        errors += 1;
+                    }
+                    Ok(found) => assert!(found.is_some()),
+                }
+            }
+        }
+        assert!(errors > 30, "{errors}");
+    }
+}
