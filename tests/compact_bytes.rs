@@ -132,3 +132,38 @@ fn a_pair_with_very_many_arcs_is_divided() {
         assert!(bytes(1 << 30) == bytes(1000));
     }
 }
+
+/// More files and contexts than have their arcs numbered at once, in whole and in parts that begin within a file.
+#[test]
+fn arcs_are_numbered_in_parallel() {
+    const FILES: usize = 9;
+    const CONTEXTS: usize = 6000;
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.db");
+    let mut log = ProcessLog::new(1);
+    let files: Vec<u32> = (0..FILES).map(|number| log.file(&format!("/{number}.py"))).collect();
+    for number in 0..CONTEXTS {
+        let context = log.context(&format!("t{number}"));
+        for (position, file) in files.iter().enumerate() {
+            let line = 1 + (number * 31 + position) as i32 % 3000;
+            log.push(Record::Arc { context, file: *file, from: line, to: line + 1 });
+            log.push(Record::Line { context, file: *file, line: line as u32 });
+        }
+    }
+    let path = log.write(folder.path());
+    let bytes = |threads, memory_bytes| {
+        let options = Options { threads: Some(threads), memory_bytes, ..Options::new(&output) };
+        let report = compact(std::slice::from_ref(&path), &options, &()).unwrap();
+        assert_eq!((report.arcs, report.lines), (3000 * FILES as u64, 3001 * FILES as u64));
+        fs::read(&output).unwrap()
+    };
+    let expected = bytes(1, 1 << 30);
+    let connection = rusqlite::Connection::open(&output).unwrap();
+    let pairs = "select count(*) from (select distinct file_id, context_id from arc)";
+    let pairs: u32 = connection.query_row(pairs, [], |row| row.get(0)).unwrap();
+    assert_eq!(pairs as usize, FILES * CONTEXTS);
+    drop(connection);
+    assert!(bytes(2, 1 << 30) == expected);
+    assert!(bytes(5, 1 << 30) == expected);
+    assert!(bytes(3, 3 << 20) == expected, "in parts");
+}

@@ -199,7 +199,64 @@ pub(super) struct United {
     pub(super) dictionary: Dictionary,
 }
 
+/// The hits of one file, out of [`United`].
+pub(super) struct FileHits<'hits> {
+    pub(super) file: u32,
+    lines: &'hits [Block],
+    pub(super) in_children: &'hits [Block],
+    arcs: &'hits [Block],
+    /// The file's arcs, by the numbers in `arcs`.
+    pub(super) known: &'hits [FileArc],
+}
+
+impl<'hits> FileHits<'hits> {
+    /// Each context with its lines and arcs.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Pair, &'hits [Block], &'hits [Block])> {
+        let by_pair = |blocks: &'hits [Block]| {
+            blocks.chunk_by(|left, right| left.pair() == right.pair()).peekable()
+        };
+        let (mut lines, mut arcs) = (by_pair(self.lines), by_pair(self.arcs));
+        std::iter::from_fn(move || {
+            let next = [lines.peek(), arcs.peek()].map(|list| list.map(|list| list[0].pair()));
+            let pair = next.into_iter().flatten().min()?;
+            let lines = lines.next_if(|list| list[0].pair() == pair).unwrap_or_default();
+            let arcs = arcs.next_if(|list| list[0].pair() == pair).unwrap_or_default();
+            Some((pair, lines, arcs))
+        })
+    }
+
+    /// How many blocks there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.lines.len() + self.arcs.len()
+    }
+}
+
+/// Takes the blocks of `file` from the beginning of `blocks`.
+fn take_file<'hits>(blocks: &mut &'hits [Block], file: u32) -> &'hits [Block] {
+    let (of_file, rest) = blocks.split_at(blocks.partition_point(|block| block.pair().file() <= file));
+    *blocks = rest;
+    of_file
+}
+
 impl United {
+    /// The hits, file by file.
+    pub(super) fn by_file(&self) -> impl Iterator<Item = FileHits<'_>> {
+        let (mut lines, mut in_children, mut arcs) =
+            (&self.lines[..], &self.in_children[..], &self.arcs[..]);
+        std::iter::from_fn(move || {
+            let next =
+                [lines.first(), arcs.first()].map(|block| block.map(|block| block.pair().file()));
+            let file = next.into_iter().flatten().min()?;
+            Some(FileHits {
+                file,
+                lines: take_file(&mut lines, file),
+                in_children: take_file(&mut in_children, file),
+                arcs: take_file(&mut arcs, file),
+                known: self.dictionary.of_file(file),
+            })
+        })
+    }
+
     /// Everything that `parts` hold; `None` if it does not fit the budget, or has more arcs of one file
     /// than can be numbered. The parts are freed as they are taken over.
     pub(super) fn new(mut parts: Vec<Hits>, budget: &Budget) -> Option<United> {

@@ -13,6 +13,7 @@
 //! The same logs give the same bytes, in whatever order they are given and with any number of threads.
 //! Logs are never changed, and only deleted if asked.
 
+mod arc_numbers;
 mod arc_rows;
 mod arcs;
 mod bitmap;

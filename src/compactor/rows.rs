@@ -1,18 +1,17 @@
 //! Turns hits into rows, and counts what they are in all.
-//!
-//! Coverage.py knows either lines or arcs in one file. So where arcs were recorded, a line that ran is
-//! written as the arc from that line to itself, which its reports take for what it is.
 
 use super::Error;
-use super::arc_rows::ArcRows;
+use super::arc_rows::{CompactArcs, PlainArcs};
 use super::bitmap::Bitmap;
-use super::hits::United;
-use super::keys::{Block, FileArc};
+use super::hits::{FileHits, United};
+use super::keys::Block;
 use super::numbits::numbits;
 use super::pages::Written;
 use super::publish::Output;
 use super::schema::{Form, NUMBERS_MIN};
-use super::tables::{ChildLines, HitTable, Roots, write_log_files, write_numbers};
+use super::tables::{
+    ChildLines, HitTable, LineRange, Roots, add_lines, write_log_files, write_numbers,
+};
 use super::trees::Trees;
 use crate::limits::{NUMBITS_BYTES_FREE, NUMBITS_BYTES_PER_LINE};
 use std::io;
@@ -38,6 +37,22 @@ pub(super) struct Left {
     pub(super) written: Written,
 }
 
+impl Left {
+    /// After so many different lines and arcs, if all arcs were counted.
+    pub(super) fn of_arcs(
+        lines: u64,
+        arcs: Option<u64>,
+        indexes: impl IntoIterator<Item = &'static str>,
+    ) -> Left {
+        Left {
+            distinct: Distinct { lines, arcs: arcs.unwrap_or_default(), left_out: 0 },
+            arcs_not_counted: arcs.is_none(),
+            indexes: indexes.into_iter().collect(),
+            ..Left::default()
+        }
+    }
+}
+
 /// Writes hits, which come in their order, in one part or several.
 pub(super) struct HitRows<'output> {
     output: &'output Output,
@@ -45,7 +60,9 @@ pub(super) struct HitRows<'output> {
     trees: Trees,
     rows: Rows,
     children: ChildLines,
+    /// The present file, and its lines that ran in children only.
     file: u32,
+    child_lines: Vec<LineRange>,
     /// Space for the numbits of a row.
     numbits: Vec<u8>,
     /// The lines of the present file.
@@ -60,7 +77,8 @@ pub(super) struct HitRows<'output> {
 enum Rows {
     Lines(Box<HitTable>),
     /// Lines, too.
-    Arcs(Box<ArcRows>),
+    PlainArcs(Box<PlainArcs>),
+    CompactArcs(Box<CompactArcs>),
 }
 
 impl<'output> HitRows<'output> {
@@ -77,10 +95,12 @@ impl<'output> HitRows<'output> {
             trees,
             rows: match form {
                 Form::Lines => Rows::Lines(Box::new(HitTable::lines(roots))),
-                Form::PlainArcs | Form::CompactArcs => Rows::Arcs(Box::new(ArcRows::new(roots, form))),
+                Form::PlainArcs => Rows::PlainArcs(Box::new(PlainArcs::new(roots))),
+                Form::CompactArcs => Rows::CompactArcs(Box::new(CompactArcs::new(roots))),
             },
             children: ChildLines::new(roots),
             file: 0,
+            child_lines: Vec::new(),
             numbits: Vec::new(),
             lines_of_file: Bitmap::default(),
             numbers: Bitmap::default(),
@@ -104,26 +124,30 @@ impl<'output> HitRows<'output> {
     }
 
     fn write_rows(&mut self, hits: &United) -> io::Result<()> {
-        let mut lines = hits.lines.chunk_by(|left, right| left.pair() == right.pair()).peekable();
-        let mut arcs = hits.arcs.chunk_by(|left, right| left.pair() == right.pair()).peekable();
+        if let Rows::CompactArcs(rows) = &mut self.rows {
+            return rows.write(&mut self.trees, &mut self.children, hits);
+        }
+        hits.by_file().try_for_each(|file| self.write_file(&file))
+    }
+
+    /// Writes lines or plain arcs of a file, as they come.
+    fn write_file(&mut self, hits: &FileHits<'_>) -> io::Result<()> {
+        if hits.file != self.file {
+            self.end_file()?;
+            self.file = hits.file;
+        }
+        if let Rows::PlainArcs(rows) = &mut self.rows {
+            rows.begin_part(hits.file, hits.known);
+        }
         let mut children = hits.in_children.iter().peekable();
-        let mut known: &[FileArc] = &[];
-        let mut file_of_known = 0;
-        loop {
-            let pairs =
-                [lines.peek().map(|list| list[0].pair()), arcs.peek().map(|list| list[0].pair())];
-            let Some(pair) = pairs.into_iter().flatten().min() else { break };
-            if pair.file() != file_of_known {
-                (file_of_known, known) = (pair.file(), hits.dictionary.of_file(pair.file()));
-                self.begin_file(pair.file(), known)?;
-            }
-            let lines = lines.next_if(|list| list[0].pair() == pair).unwrap_or_default();
-            let arcs = arcs.next_if(|list| list[0].pair() == pair).unwrap_or_default();
+        for (pair, lines, arcs) in hits.pairs() {
             let mut is_written = true;
             match &mut self.rows {
-                Rows::Arcs(rows) => {
+                // Written as a whole.
+                Rows::CompactArcs(_) => {}
+                Rows::PlainArcs(rows) => {
                     let lines_of_file = &mut self.lines_of_file;
-                    rows.write(&mut self.trees, pair, lines, arcs, known, lines_of_file)?;
+                    rows.write(&mut self.trees, pair, (lines, arcs), hits.known, lines_of_file)?;
                 }
                 Rows::Lines(rows) => {
                     let numbits = numbits(lines, &mut self.numbits);
@@ -140,30 +164,16 @@ impl<'output> HitRows<'output> {
             // What ran in children is among the hits, too.
             while let Some(block) = children.next_if(|block| block.pair() == pair) {
                 if is_written {
-                    self.children.push(block);
+                    add_lines(&mut self.child_lines, block);
                 }
             }
         }
         Ok(())
     }
 
-    /// Goes on to `file`, or goes on with it in the next part, which has a dictionary of its own.
-    fn begin_file(&mut self, file: u32, known: &[FileArc]) -> io::Result<()> {
-        if file != self.file {
-            self.end_file()?;
-            self.file = file;
-        }
-        if let Rows::Arcs(rows) = &mut self.rows {
-            rows.begin_part(known.len());
-        }
-        Ok(())
-    }
-
     fn end_file(&mut self) -> io::Result<()> {
-        if let Rows::Arcs(rows) = &mut self.rows {
-            rows.end_file(&mut self.trees, &mut self.lines_of_file)?;
-        }
-        self.children.end_file(&mut self.trees)?;
+        self.children.push_file(&mut self.trees, &self.child_lines)?;
+        self.child_lines.clear();
         self.distinct.lines += self.lines_of_file.len();
         self.numbers.merge(&self.lines_of_file);
         self.lines_of_file.clear();
@@ -178,20 +188,17 @@ impl<'output> HitRows<'output> {
 
     fn finish_rows(mut self) -> io::Result<Left> {
         let trees = &mut self.trees;
-        self.children.finish(trees)?;
-        let mut left = Left { distinct: self.distinct, ..Left::default() };
-        match self.rows {
+        let mut left = match self.rows {
             Rows::Lines(rows) => {
-                left.indexes.extend(rows.finish(trees)?);
+                let indexes = rows.finish(trees)?.into_iter().collect();
                 let beyond = self.numbers.iter().filter(|line| *line > NUMBERS_MIN);
                 write_numbers(self.roots, trees, (1..=NUMBERS_MIN).chain(beyond))?;
+                Left { distinct: self.distinct, indexes, ..Left::default() }
             }
-            Rows::Arcs(rows) => {
-                left.distinct.arcs = rows.count().unwrap_or_default();
-                left.arcs_not_counted = rows.count().is_none();
-                left.indexes = rows.finish(trees)?;
-            }
-        }
+            Rows::PlainArcs(rows) => rows.finish(trees, self.distinct.lines)?,
+            Rows::CompactArcs(rows) => rows.finish(trees, &mut self.children)?,
+        };
+        self.children.finish(trees)?;
         left.written = self.trees.finish()?;
         Ok(left)
     }

@@ -3,7 +3,7 @@
 //! Rows come by file, then by context, in the order of most of the trees. An index by context is put in its
 //! order at the end.
 
-use super::keys::{Block, Ends, FileArc, Pair};
+use super::keys::{Block, Ends, Pair};
 use super::pages::Kind;
 use super::record::{Column, write_record};
 use super::trees::{TreeAt, Trees};
@@ -195,8 +195,6 @@ fn reached(ends: Ends) -> Column<'static> {
 pub(super) struct KnownArcs {
     rows: TreeAt,
     by_ends: TreeAt,
-    /// Of the present file, by number.
-    of_file: Vec<FileArc>,
     record: Vec<u8>,
 }
 
@@ -205,30 +203,24 @@ impl KnownArcs {
         KnownArcs {
             rows: roots.index("hitlog_known_arc"),
             by_ends: roots.index("hitlog_known_arc_ends"),
-            of_file: Vec::new(),
             record: Vec::new(),
         }
     }
 
-    /// Adds the next arc of its file; its number is how many there were.
-    pub(super) fn push(&mut self, trees: &mut Trees, arc: FileArc) -> io::Result<()> {
-        let FileArc { file, ends } = arc;
-        let number = self.of_file.len() as u32;
-        let columns = [file.into(), number.into(), ends.from().into(), reached(ends)];
-        self.of_file.push(arc);
-        trees.push_entry(self.rows, write_record(&mut self.record, &columns))
-    }
-
-    /// The ends of an arc of the present file.
-    pub(super) fn ends(&self, number: u32) -> Ends {
-        self.of_file[number as usize].ends
-    }
-
-    pub(super) fn end_file(&mut self, trees: &mut Trees) -> io::Result<()> {
-        let mut by_ends: Vec<(FileArc, u32)> = self.of_file.drain(..).zip(0..).collect();
-        by_ends.sort_unstable();
-        for (FileArc { file, ends }, number) in by_ends {
-            let columns = [file.into(), ends.from().into(), reached(ends), number.into()];
+    /// Adds the arcs of the next file: `by_number`, and the same with their numbers by line left and line reached.
+    pub(super) fn push_file(
+        &mut self,
+        trees: &mut Trees,
+        file: u32,
+        by_number: &[Ends],
+        by_ends: &[(Ends, u32)],
+    ) -> io::Result<()> {
+        for (number, ends) in (0_u32..).zip(by_number) {
+            let columns = [file.into(), number.into(), ends.from().into(), reached(*ends)];
+            trees.push_entry(self.rows, write_record(&mut self.record, &columns))?;
+        }
+        for (ends, number) in by_ends {
+            let columns = [file.into(), ends.from().into(), reached(*ends), (*number).into()];
             trees.push_entry(self.by_ends, write_record(&mut self.record, &columns))?;
         }
         Ok(())
@@ -277,33 +269,40 @@ impl ArcBits {
     }
 }
 
-/// `hitlog_child_lines`: ranges of lines. Those of a file wait for its end, so that neither they nor the pages
-/// that they fill depend on the parts in which their lines come.
+/// Neighbouring lines of one file and context.
+#[derive(Clone, Copy)]
+pub(super) struct LineRange {
+    pair: Pair,
+    first: u32,
+    last: u32,
+}
+
+/// Adds lines to `ranges`; they come by file, then context.
+pub(super) fn add_lines(ranges: &mut Vec<LineRange>, block: &Block) {
+    for line in block.iter() {
+        match ranges.last_mut() {
+            Some(range) if range.pair == block.pair() && range.last + 1 == line => range.last = line,
+            _ => ranges.push(LineRange { pair: block.pair(), first: line, last: line }),
+        }
+    }
+}
+
+/// `hitlog_child_lines`.
 pub(super) struct ChildLines {
     rows: TreeAt,
-    /// First and last line.
-    waiting: Vec<(Pair, u32, u32)>,
     record: Vec<u8>,
 }
 
 impl ChildLines {
     pub(super) fn new(roots: &Roots) -> ChildLines {
-        ChildLines { rows: roots.index("hitlog_child_lines"), waiting: Vec::new(), record: Vec::new() }
+        ChildLines { rows: roots.index("hitlog_child_lines"), record: Vec::new() }
     }
 
-    /// Adds lines; they come by file, then context.
-    pub(super) fn push(&mut self, block: &Block) {
-        for line in block.iter() {
-            match self.waiting.last_mut() {
-                Some((pair, _, last)) if *pair == block.pair() && *last + 1 == line => *last = line,
-                _ => self.waiting.push((block.pair(), line, line)),
-            }
-        }
-    }
-
-    pub(super) fn end_file(&mut self, trees: &mut Trees) -> io::Result<()> {
-        for (pair, first, last) in self.waiting.drain(..) {
-            let columns = [pair.file().into(), pair.context().into(), first.into(), last.into()];
+    /// Adds all of a file at once, so that neither ranges nor the pages that they fill depend on the parts in which
+    /// lines come.
+    pub(super) fn push_file(&mut self, trees: &mut Trees, ranges: &[LineRange]) -> io::Result<()> {
+        for LineRange { pair, first, last } in ranges {
+            let columns = [pair.file().into(), pair.context().into(), (*first).into(), (*last).into()];
             trees.push_entry(self.rows, write_record(&mut self.record, &columns))?;
         }
         Ok(())
