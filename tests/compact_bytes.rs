@@ -141,9 +141,9 @@ fn arcs_are_numbered_in_parallel() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.db");
     let mut log = ProcessLog::new(1);
-    let files: Vec<u32> = (0..FILES).map(|number| log.file(&format!("/{number}.py"))).collect();
+    let files: Vec<u32> = (0..FILES).map(|number| log.file(format!("/{number}.py"))).collect();
     for number in 0..CONTEXTS {
-        let context = log.context(&format!("t{number}"));
+        let context = log.context(format!("t{number}"));
         for (position, file) in files.iter().enumerate() {
             let line = 1 + (number * 31 + position) as i32 % 3000;
             log.push(Record::Arc { context, file: *file, from: line, to: line + 1 });
