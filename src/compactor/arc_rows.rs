@@ -7,10 +7,8 @@
 //! ```
 
 use super::arc_numbers::{FileArcs, FileRows, Numbers, for_each_hit};
-use super::bitmap::Bitmap;
 use super::hits::{FileHits, United};
-use super::keys::{Block, FileArc, Pair};
-use super::rows::Left;
+use super::rows::{Left, OpenFile};
 use super::tables::{ArcBits, ChildLines, HitTable, KnownArcs, Roots};
 use super::trees::Trees;
 use rayon::prelude::*;
@@ -20,36 +18,49 @@ use std::io::Result;
 pub(super) struct PlainArcs {
     table: HitTable,
     numbers: Numbers,
+    open: OpenFile,
+    /// How many different ones the files before have.
+    lines: u64,
 }
 
 impl PlainArcs {
     pub(super) fn new(roots: &Roots) -> PlainArcs {
-        PlainArcs { table: HitTable::arcs(roots), numbers: Numbers::default() }
+        PlainArcs {
+            table: HitTable::arcs(roots),
+            numbers: Numbers::default(),
+            open: OpenFile::default(),
+            lines: 0,
+        }
     }
 
-    /// Goes on to `file`, or goes on with it in the next part.
-    pub(super) fn begin_part(&mut self, file: u32, known: &[FileArc]) {
-        self.numbers.begin_part(file, known.len());
-    }
-
-    /// Writes lines and arcs of `pair`. `known` are the file's arcs by the numbers in `arcs`.
+    /// Writes `hits`, all of which follow those written before.
     pub(super) fn write(
         &mut self,
         trees: &mut Trees,
-        pair: Pair,
-        (lines, arcs): (&[Block], &[Block]),
-        known: &[FileArc],
-        lines_of_file: &mut Bitmap,
+        children: &mut ChildLines,
+        hits: &United,
     ) -> Result<()> {
-        for_each_hit(lines, arcs, known, |hit| {
-            self.numbers.count(hit);
-            hit.lines().for_each(|line| lines_of_file.insert(line));
-            self.table.push_arc(trees, pair, hit.ends())
-        })
+        for file in hits.by_file() {
+            if let Some(lines) = self.open.begin(file.file, trees, children)? {
+                self.lines += lines.len();
+            }
+            self.numbers.begin_part(file.file, file.known.len());
+            // What ran in children is among the hits, too.
+            file.in_children.iter().for_each(|block| self.open.add_child_lines(block));
+            for (pair, lines, arcs) in file.pairs() {
+                for_each_hit(lines, arcs, file.known, |hit| {
+                    self.numbers.count(hit);
+                    hit.lines().for_each(|line| self.open.lines.insert(line));
+                    self.table.push_arc(trees, pair, hit.ends())
+                })?;
+            }
+        }
+        Ok(())
     }
 
-    /// Writes the last rows, of so many different lines.
-    pub(super) fn finish(mut self, trees: &mut Trees, lines: u64) -> Result<Left> {
+    /// Writes the last rows.
+    pub(super) fn finish(mut self, trees: &mut Trees, children: &mut ChildLines) -> Result<Left> {
+        let lines = self.lines + self.open.end(trees, children)?.len();
         let indexes = self.table.finish(trees)?;
         Ok(Left::of_arcs(lines, self.numbers.take_count(), indexes))
     }
@@ -103,19 +114,19 @@ impl CompactArcs {
         mut files: &[FileHits<'_>],
     ) -> Result<()> {
         let mut write = |rows: &FileRows| self.tables.push_file(trees, children, rows);
+        let number = |arcs: &mut FileArcs, hits: &FileHits<'_>| {
+            arcs.add(hits);
+            arcs.finish()
+        };
         let mut numbered: Vec<FileRows> = Vec::new();
         while !files.is_empty() {
             let (next, others) = files.split_at(files_at_once(files));
-            let number = |arcs: &mut FileArcs, hits| {
-                arcs.add(hits);
-                arcs.finish()
-            };
-            let (written, rows) = rayon::join(
+            let (written, next) = rayon::join(
                 || numbered.iter().try_for_each(&mut write),
                 || next.par_iter().map_init(FileArcs::default, number).collect(),
             );
             written?;
-            (numbered, files) = (rows, others);
+            (numbered, files) = (next, others);
         }
         numbered.iter().try_for_each(write)
     }

@@ -25,6 +25,7 @@ mod error;
 mod hits;
 mod indexed;
 mod keys;
+mod line_rows;
 mod logs;
 mod merge;
 mod names;
