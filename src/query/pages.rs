@@ -644,4 +644,21 @@ mod tests {
         assert_eq!(read(2), Ok(Some(Vec::new())), "27 times the same page");
         assert_eq!(read(19), Err(damaged()), "8000 times the same page");
     }
+
+    #[test]
+    fn a_column_ends_with_its_payload_not_with_the_last_page_of_it() {
+        let read = |blob_type: [u8; 2]| {
+            read_damaged(1000, |root| {
+                let page = |bytes: &[u8]| [bytes, &vec![0; PAGE_BYTES - bytes.len()]].concat();
+                // One row of 8181 bytes, of which 489 stand here: three zeros, and a blob of the given length.
+                let row = [&[0xBF, 0x75, 1, 6, 8, 8, 8][..], &blob_type].concat();
+                let mut leaf = page(&[13, 0, 0, 0, 1, 0, 0, 0, 0, 100]);
+                leaf[100..][..row.len()].copy_from_slice(&row);
+                leaf[103 + LOCAL_BYTES_MIN..][..4].copy_from_slice(&(root + 1).to_be_bytes());
+                vec![(root, leaf), (root + 1, page(&(root + 2).to_be_bytes())), (root + 2, page(&[]))]
+            })
+        };
+        assert_eq!(read([0xFF, 0x6A]), Ok(Some(vec![(0, 0, 0, vec![0; 8175])])));
+        assert_eq!(read([0xFF, 0x6C]), Err(damaged()), "one byte more");
+    }
 }
