@@ -16,12 +16,8 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How a journal ends that names another journal, which SQLite would delete.
-const SUPER_JOURNAL_MAGIC: [u8; 8] = [0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
 
 /// How a temporary file's name begins and ends; 16 random hexadecimal digits stand in between.
 const TEMPORARY_PREFIX: &str = ".hitlog-";
@@ -142,7 +138,7 @@ impl Output {
     /// Who is just writing to it is waited for, for `busy_max`.
     fn lock_previous(&self, busy_max: Duration) -> Result<Option<Connection>, Error> {
         let size = fs::symlink_metadata(&self.destination).map_or(0, |metadata| metadata.len());
-        if size == 0 || names_another_journal(&self.beside("-journal")) {
+        if size == 0 {
             return Ok(None);
         }
         match lock(&self.destination, busy_max) {
@@ -276,20 +272,6 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// Whether rolling back `journal` would delete a file that its content names. No output has such a
-/// journal: it was made by hand, or is none.
-fn names_another_journal(journal: &Path) -> bool {
-    let mut end = [0; SUPER_JOURNAL_MAGIC.len()];
-    if !fs::symlink_metadata(journal).is_ok_and(|metadata| metadata.is_file()) {
-        return false;
-    }
-    let read = File::open(journal).and_then(|file| {
-        let at = file.metadata()?.len().saturating_sub(end.len() as u64);
-        file.read_exact_at(&mut end, at)
-    });
-    read.is_ok() && end == SUPER_JOURNAL_MAGIC
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,19 +324,20 @@ mod tests {
         };
         let leftover: &Path = &folder.path().join(temporary_name());
         let young: &Path = &folder.path().join(temporary_name());
-        let other: &Path = &folder.path().join(".hitlog-notes.tmp");
+        let other = |name: &str| folder.path().join(format!(".hitlog-{name}.tmp"));
+        let others: [&Path; 2] = [&other("0123456789"), &other("no 16 hex digits")];
         let mut held = Scratch::beside(&folder.path().join("out.db")).unwrap();
         let left = std::mem::ManuallyDrop::new(Scratch::beside(&folder.path().join("out.db")).unwrap());
-        let written = [leftover, young, other, held.path(), left.path()];
+        let written = [leftover, young, others[0], others[1], held.path(), left.path()];
         written.iter().for_each(|path| fs::write(path, "").unwrap());
         held.hold().unwrap();
         let living = Output::begin(&folder.path().join("other.db")).unwrap();
-        let old = [leftover, other, &living.temporary, held.path(), left.path()];
+        let old = [leftover, others[0], others[1], &living.temporary, held.path(), left.path()];
         old.iter().for_each(|path| make_old(path));
         publish(&folder.path().join("out.db"), 1).unwrap();
         let gone = [leftover, left.path()].map(|path| !path.exists());
-        let stay = [young, other, &living.temporary, held.path()].map(|path| path.exists());
-        assert_eq!((gone, stay), ([true; 2], [true; 4]));
+        let stay = [young, others[0], others[1], &living.temporary, held.path()].map(Path::exists);
+        assert_eq!((gone, stay), ([true; 2], [true; 5]));
     }
 
     #[test]
@@ -401,6 +384,36 @@ mod tests {
         assert_eq!(rows(&path), 5);
     }
 
+    /// A kill between removing the journal and renaming would leave the previous output half written.
+    #[test]
+    fn a_hot_journal_is_rolled_back_before_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        publish(&path, 9000).unwrap();
+        let before = fs::read(&path).unwrap();
+        leave_hot_journal(&path);
+        assert!(fs::read(&path).unwrap() != before);
+        let output = Output::begin(&path).unwrap();
+        assert!(output.lock_previous(Duration::ZERO).unwrap().is_some());
+        assert!(fs::read(&path).unwrap() == before);
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_removed_stops_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.db");
+        publish(&path, 3).unwrap();
+        fs::create_dir(folder.path().join("out.db-journal")).unwrap();
+        let error = publish(&path, 5).unwrap_err();
+        assert!(
+            matches!(error, Error::Output { action: "remove the journal beside it", .. }),
+            "{error}"
+        );
+        assert_eq!(names(folder.path()), ["out.db", "out.db-journal"]);
+        fs::remove_dir(folder.path().join("out.db-journal")).unwrap();
+        assert_eq!(rows(&path), 3);
+    }
+
     #[test]
     fn what_hangs_around_is_removed_even_without_an_output() {
         let folder = tempfile::tempdir().unwrap();
@@ -426,6 +439,7 @@ mod tests {
         assert_eq!((names(folder.path()), rows(&path)), (vec!["out.db".to_owned()], 7));
     }
 
+    /// SQLite deletes what a journal names only if that names the journal, too; SQLite 3.40 deleted any file.
     #[test]
     fn a_journal_that_names_another_file_does_not_cost_that_file() {
         let folder = tempfile::tempdir().unwrap();
@@ -440,7 +454,7 @@ mod tests {
         journal.extend(name);
         journal.extend((name.len() as u32).to_be_bytes());
         journal.extend(sum.to_be_bytes());
-        journal.extend(SUPER_JOURNAL_MAGIC);
+        journal.extend([0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7]);
         fs::write(folder.path().join("out.db-journal"), journal).unwrap();
         publish(&path, 5).unwrap();
         assert_eq!(names(folder.path()), ["out.db", "victim"]);

@@ -274,16 +274,20 @@ mod tests {
     /// Runs are what makes it fast: they end only where kind, names or the upper bytes of the place change.
     #[test]
     fn hits_alike_are_one_run() {
-        let words = |at: u32| Words::line(1, 2 + at / 200, 1 + at);
-        let bytes: Vec<u8> = (0..400).flat_map(|at| slot_bytes(seal(words(at), 250 + at))).collect();
-        let mut finder = HitFinder::default();
-        let mut at = 0;
-        let mut counts = Vec::new();
-        while at < 400 {
-            let hits = finder.run(&bytes[at as usize * RECORD_SIZE..], 250 + at).expect("hits");
-            counts.push(hits.count());
-            at += hits.count();
+        let lines = |at: u32| Words::line(1, 2 + at / 200, 1 + at);
+        let arcs = |at: u32| Words::arc(1, 2 + at / 200, at as i32, -1);
+        for words in [lines as fn(u32) -> Words, arcs] {
+            let bytes: Vec<u8> =
+                (0..400).flat_map(|at| slot_bytes(seal(words(at), 250 + at))).collect();
+            let mut finder = HitFinder::default();
+            let mut at = 0;
+            let mut counts = Vec::new();
+            while at < 400 {
+                let hits = finder.run(&bytes[at as usize * RECORD_SIZE..], 250 + at).expect("hits");
+                counts.push(hits.count());
+                at += hits.count();
+            }
+            assert_eq!(counts, [6, 194, 62, 138]);
         }
-        assert_eq!(counts, [6, 194, 62, 138]);
     }
 }

@@ -219,8 +219,9 @@ impl Walk<'_> {
         while payload.len() < length {
             self.read(next, &mut page)?;
             next = Bytes(&page[..4]).u32()?;
-            payload.extend_from_slice(&page[4..4 + OVERFLOW_BYTES.min(length - payload.len())]);
+            payload.extend_from_slice(&page[4..]);
         }
+        payload.truncate(length);
         Ok(payload)
     }
 }
@@ -362,17 +363,25 @@ mod tests {
 
     /// Integers of every length, and blobs of which some flow over to other pages.
     fn rows() -> Vec<Row> {
-        let row = |number: i64| {
+        let length = |number: usize| if number.is_multiple_of(97) { 7 * number } else { number % 60 };
+        rows_with_blobs((0..3000).map(length))
+    }
+
+    fn rows_with_blobs(lengths: impl Iterator<Item = usize>) -> Vec<Row> {
+        let row = |(number, length): (i64, usize)| {
             let sign = if number % 3 == 0 { -1 } else { 1 };
-            let length = if number % 97 == 0 { 7 * number as usize } else { number as usize % 60 };
             let blob = (0..length).map(|at| (at as i64 + number) as u8).collect();
             (number / 7, number, sign << (number % 64), blob)
         };
-        (0..3000).map(row).collect()
+        (0..).zip(lengths).map(row).collect()
+    }
+
+    fn database(folder: &Path, settings: &str) -> (PathBuf, Connection) {
+        database_of(&rows(), folder, settings)
     }
 
     /// The same rows in a table by rowid, and in one without.
-    fn database(folder: &Path, settings: &str) -> (PathBuf, Connection) {
+    fn database_of(rows: &[Row], folder: &Path, settings: &str) -> (PathBuf, Connection) {
         let path = folder.join("rows.db");
         let connection = Connection::open(&path).unwrap();
         let tables = "create table by_rowid (key integer, number integer, value integer, data blob);
@@ -383,8 +392,8 @@ mod tests {
         for table in ["by_rowid", "by_key"] {
             let mut insert =
                 connection.prepare(&format!("insert into {table} values (?, ?, ?, ?)")).unwrap();
-            for row in rows() {
-                assert_eq!(insert.execute(row), Ok(1));
+            for (key, number, value, data) in rows {
+                assert_eq!(insert.execute((key, number, value, data)), Ok(1));
             }
         }
         connection.execute_batch("commit").unwrap();
@@ -434,6 +443,75 @@ mod tests {
             assert_eq!(found, Ok(Some(expected)), "{rowids:?}");
         }
         assert_eq!(read(&pages, &connection, "no such table", 0..=1), Ok(None));
+    }
+
+    /// From each of some lengths on, more pages are needed, or another part of the payload stands on the first one.
+    #[test]
+    fn payloads_around_all_limits_are_read_wholly() {
+        let lengths = [0..4, 960..1030, 4020..4100, 4550..4620, 5040..5120, 8110..8190];
+        let all = rows_with_blobs(lengths.into_iter().flatten());
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database_of(&all, folder.path(), "");
+        let pages = pages(&path);
+        for table in ["by_key", "by_rowid"] {
+            let found = read(&pages, &connection, table, 0..=i64::MAX).unwrap().unwrap();
+            let differ = found.iter().zip(&all).find(|(found, row)| found != row);
+            assert_eq!(differ.map(|(_, row)| (row.1, row.3.len())), None, "{table}");
+            assert_eq!(found.len(), all.len(), "{table}");
+        }
+    }
+
+    #[test]
+    fn rowids_of_every_length_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("create table rows (rowid_again integer)").unwrap();
+        let powers = (0..63).map(|bit| 1_i64 << bit);
+        let mut rowids: Vec<i64> =
+            powers.flat_map(|power| [power, power - 1, -power, !power]).collect();
+        rowids.sort_unstable();
+        rowids.dedup();
+        let mut insert =
+            connection.prepare("insert into rows (rowid, rowid_again) values (?1, ?1)").unwrap();
+        for rowid in &rowids {
+            assert_eq!(insert.execute([rowid]), Ok(1));
+        }
+        let pages = pages(&path);
+        for keys in [i64::MIN..=i64::MAX, -(1 << 40)..=-1, 1 << 56..=1 << 60] {
+            let mut found = Vec::new();
+            let read = pages.tree(&connection, "rows", |tree| {
+                tree.rows(keys.clone(), |mut row| row.integer().map(|rowid| found.push(rowid)))
+            });
+            let expected: Vec<i64> =
+                rowids.iter().copied().filter(|rowid| keys.contains(rowid)).collect();
+            assert_eq!((read, found), (Ok(Some(())), expected), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.db");
+        let connection = Connection::open(&path).unwrap();
+        let values = ["null", "0", "1", "7", "1.5", "'seven'", "x'07'", "''", "x''"];
+        let table = format!("create table rows as values ({})", values.join("), ("));
+        connection.execute_batch(&table).unwrap();
+        let (mut integers, mut blobs) = (Vec::new(), Vec::new());
+        let read = pages(&path).tree(&connection, "rows", |tree| {
+            tree.rows(0..=9, |mut row| {
+                integers.push(row.integer().ok());
+                Ok(())
+            })?;
+            tree.rows(0..=9, |mut row| {
+                blobs.push(row.blob().ok().map(<[u8]>::to_vec));
+                Ok(())
+            })
+        });
+        assert_eq!(read, Ok(Some(())));
+        assert_eq!(integers, [None, Some(0), Some(1), Some(7), None, None, None, None, None]);
+        let (seven, empty) = (Some(vec![7]), Some(Vec::new()));
+        assert_eq!(blobs, [None, None, None, None, None, None, seven, None, empty]);
     }
 
     #[test]
@@ -511,5 +589,76 @@ mod tests {
             }
         }
         assert!(errors > 30, "{errors}");
+    }
+
+    /// A page of a table by rowid whose children, one more than `cells`, are all the page `child`.
+    fn page_above(child: u32, cells: u16) -> Vec<u8> {
+        let cell_at = 4000;
+        let mut page = vec![0; PAGE_BYTES];
+        page[0] = 5;
+        page[3..5].copy_from_slice(&cells.to_be_bytes());
+        page[8..12].copy_from_slice(&child.to_be_bytes());
+        for cell in 0..usize::from(cells) {
+            page[12 + 2 * cell..][..2].copy_from_slice(&(cell_at as u16).to_be_bytes());
+        }
+        page[cell_at..cell_at + 4].copy_from_slice(&child.to_be_bytes());
+        page
+    }
+
+    /// The rows of a table in a file of `pages_count` pages, of which those are overwritten that `damage` gives: by
+    /// their numbers, when it is told that of the table's root.
+    fn read_damaged(
+        pages_count: u64,
+        damage: impl Fn(u32) -> Vec<(u32, Vec<u8>)>,
+    ) -> Result<Option<Vec<Row>>> {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, connection) = database(folder.path(), "");
+        let root = "select rootpage from sqlite_master where name = 'by_rowid'";
+        let root = connection.query_row(root, [], |row| row.get(0)).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        for (number, page) in damage(root) {
+            file.write_all_at(&page, u64::from(number - 1) * PAGE_BYTES as u64).unwrap();
+        }
+        file.set_len(pages_count * PAGE_BYTES as u64).unwrap();
+        read(&pages(&path), &connection, "by_rowid", i64::MIN..=i64::MAX)
+    }
+
+    /// The stack would not hold as many pages as the file has.
+    #[test]
+    fn a_page_that_is_its_own_child_is_damaged() {
+        for cells in [0, 3] {
+            let read = read_damaged(1 << 18, |root| vec![(root, page_above(root, cells))]);
+            assert_eq!(read, Err(damaged()), "{cells} cells");
+        }
+    }
+
+    #[test]
+    fn no_more_pages_are_read_than_the_file_has() {
+        let read = |cells| {
+            read_damaged(1000, |root| {
+                let above = (root..root + 3).map(|page| (page, page_above(page + 1, cells)));
+                let no_rows = [&[13][..], &[0; PAGE_BYTES - 1]].concat();
+                above.chain([(root + 3, no_rows)]).collect()
+            })
+        };
+        assert_eq!(read(2), Ok(Some(Vec::new())), "27 times the same page");
+        assert_eq!(read(19), Err(damaged()), "8000 times the same page");
+    }
+
+    #[test]
+    fn a_column_ends_with_its_payload_not_with_the_last_page_of_it() {
+        let read = |blob_type: [u8; 2]| {
+            read_damaged(1000, |root| {
+                let page = |bytes: &[u8]| [bytes, &vec![0; PAGE_BYTES - bytes.len()]].concat();
+                // One row of 8181 bytes, of which 489 stand here: three zeros, and a blob of the given length.
+                let row = [&[0xBF, 0x75, 1, 6, 8, 8, 8][..], &blob_type].concat();
+                let mut leaf = page(&[13, 0, 0, 0, 1, 0, 0, 0, 0, 100]);
+                leaf[100..][..row.len()].copy_from_slice(&row);
+                leaf[103 + LOCAL_BYTES_MIN..][..4].copy_from_slice(&(root + 1).to_be_bytes());
+                vec![(root, leaf), (root + 1, page(&(root + 2).to_be_bytes())), (root + 2, page(&[]))]
+            })
+        };
+        assert_eq!(read([0xFF, 0x6A]), Ok(Some(vec![(0, 0, 0, vec![0; 8175])])));
+        assert_eq!(read([0xFF, 0x6C]), Err(damaged()), "one byte more");
     }
 }
