@@ -5,7 +5,7 @@
 //!
 //! A number costs memory while its file is written, and so does a word of bits, since the words of a file are
 //! put in another order. Of a file with more arcs than [`ARCS_NUMBERED_MAX`], or with more words than
-//! [`WORDS_WAITING_MAX`], the rest have no numbers.
+//! [`WORDS_WAITING_MAX`], the rest have no numbers and do not wait.
 
 use super::bitmap::Bitmap;
 use super::hits::FileHits;
@@ -222,8 +222,6 @@ pub(super) struct FileRows {
     pub(super) by_ends: Vec<(Ends, u32)>,
     /// Sorted: by block, since the question is mostly who ran a line.
     pub(super) words: Vec<Word>,
-    /// Arcs without a number.
-    pub(super) others: Vec<(Pair, Ends)>,
     /// Lines that ran in children only.
     pub(super) child_lines: Vec<LineRange>,
     /// How many different lines there are.
@@ -243,6 +241,8 @@ pub(super) struct FileArcs {
     ends: Bitmap,
     words: Vec<u64>,
     used: Vec<u32>,
+    /// And what has no bit.
+    others: Vec<Ends>,
     /// Of the whole file.
     lines_of_file: Bitmap,
     rows: FileRows,
@@ -254,15 +254,20 @@ impl FileArcs {
         self.rows.file
     }
 
-    /// Takes what follows of the file, or of the next one if that was finished.
-    pub(super) fn add(&mut self, hits: &FileHits<'_>) {
+    /// Takes what follows of the file, or of the next one if that was finished. `other` gets arcs without a number, by
+    /// context, then line left and line reached.
+    pub(super) fn add<E>(
+        &mut self,
+        hits: &FileHits<'_>,
+        other: &mut impl FnMut(Pair, Ends) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.rows.file = hits.file;
         self.numbers.begin_part(hits.file, hits.known.len());
         // What ran in children is among the hits, too.
         hits.in_children.iter().for_each(|block| add_lines(&mut self.rows.child_lines, block));
         for (pair, lines, arcs) in hits.pairs() {
             if self.pair != Some(pair) {
-                self.end_pair();
+                self.end_pair(other)?;
                 self.pair = Some(pair);
             }
             lines.iter().for_each(|block| self.lines.insert_block(block));
@@ -275,12 +280,13 @@ impl FileArcs {
                 Ok::<_, Infallible>(())
             });
         }
+        Ok(())
     }
 
     #[inline]
     fn set(&mut self, ends: Ends, Number { number, is_first }: Number) {
         if number == UNNUMBERED {
-            self.rows.others.extend(self.pair.map(|pair| (pair, ends)));
+            self.others.push(ends);
             return;
         }
         if is_first {
@@ -298,8 +304,8 @@ impl FileArcs {
 
     /// Arcs tell that the lines at their ends ran. Where nothing else does, it is noted, so that it need not be
     /// found out again by each question.
-    fn end_pair(&mut self) {
-        let Some(pair) = self.pair else { return };
+    fn end_pair<E>(&mut self, other: &mut impl FnMut(Pair, Ends) -> Result<(), E>) -> Result<(), E> {
+        let Some(pair) = self.pair else { return Ok(()) };
         self.lines_of_file.merge(&self.lines);
         self.lines_of_file.merge(&self.ends);
         self.ends.remove(&self.lines);
@@ -319,23 +325,26 @@ impl FileArcs {
                 self.rows.words.push(Word { block, pair, bits });
             } else {
                 let numbers = keys::bits(bits).map(|bit| block * WORD_ARCS + bit);
-                let ends = numbers.map(|number| self.rows.known[number as usize]);
-                self.rows.others.extend(ends.map(|ends| (pair, ends)));
+                self.others.extend(numbers.map(|number| self.rows.known[number as usize]));
             }
         }
+        self.others.sort_unstable();
+        self.others.drain(..).try_for_each(|ends| other(pair, ends))
     }
 
-    /// All of the file.
-    pub(super) fn finish(&mut self) -> FileRows {
-        self.end_pair();
+    /// All of the file; `other` gets the last arcs without a number.
+    pub(super) fn finish<E>(
+        &mut self,
+        other: &mut impl FnMut(Pair, Ends) -> Result<(), E>,
+    ) -> Result<FileRows, E> {
+        self.end_pair(other)?;
         let mut rows = mem::take(&mut self.rows);
         rows.words.sort_unstable();
-        rows.others.sort_unstable();
         rows.by_ends = rows.known.iter().copied().zip(0..).collect();
         rows.by_ends.sort_unstable();
         rows.lines = self.lines_of_file.len();
         self.lines_of_file.clear();
         rows.arcs = self.numbers.take_count();
-        rows
+        Ok(rows)
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! hitlog_known_arc  file, number -> line left, line reached
-//! hitlog_arc_bits   file, context, block -> bit n: arc 64 * block + n was taken
+//! hitlog_arc_bits   file, block, context -> bit n: arc 64 * block + n was taken
 //! hitlog_other_arc  arcs without a number, as rows
 //! ```
 
 use super::arc_numbers::{FileArcs, FileRows, Numbers, for_each_hit};
 use super::hits::{FileHits, United};
+use super::keys::{Ends, Pair};
 use super::rows::{Left, OpenFile};
 use super::tables::{ArcBits, ChildLines, HitTable, KnownArcs, Roots};
 use super::trees::Trees;
 use rayon::prelude::*;
+use std::convert::Infallible;
 use std::io::Result;
 
 /// Rows of coverage.py's own table, which are written as their hits come.
@@ -66,9 +68,9 @@ impl PlainArcs {
     }
 }
 
-/// Blocks of hits of the files whose arcs are numbered at the same time, 40 bytes each. What comes of them waits until
-/// it is written.
-const BLOCKS_AT_ONCE: usize = 1 << 15;
+/// Blocks of hits, of 256 arcs at most, of the files whose arcs are numbered at the same time. What comes of them waits
+/// until it is written.
+const BLOCKS_AT_ONCE: usize = 1 << 14;
 
 /// The compact form. Files are numbered in parallel and written one after the other.
 pub(super) struct CompactArcs {
@@ -89,21 +91,31 @@ impl CompactArcs {
         children: &mut ChildLines,
         hits: &United,
     ) -> Result<()> {
-        let mut files: Vec<FileHits<'_>> = hits.by_file().collect();
-        let Some(last) = files.pop() else { return Ok(()) };
-        let mut files = &files[..];
-        if let Some((first, others)) = files.split_first()
+        let files: Vec<FileHits<'_>> = hits.by_file().collect();
+        let Some((last, mut whole)) = files.split_last() else { return Ok(()) };
+        if let Some((first, others)) = whole.split_first()
             && first.file == self.open.file()
         {
-            self.open.add(first);
-            files = others;
+            self.go_on(trees, first)?;
+            whole = others;
         }
         if last.file != self.open.file() {
-            self.tables.push_file(trees, children, &self.open.finish())?;
-            self.write_whole(trees, children, files)?;
+            self.end_file(trees, children)?;
+            self.write_whole(trees, children, whole)?;
         }
-        self.open.add(&last);
-        Ok(())
+        self.go_on(trees, last)
+    }
+
+    /// Goes on with the open file, or begins the next one.
+    fn go_on(&mut self, trees: &mut Trees, hits: &FileHits<'_>) -> Result<()> {
+        let others = &mut self.tables.others;
+        self.open.add(hits, &mut |pair, ends| others.push_arc(trees, pair, ends))
+    }
+
+    fn end_file(&mut self, trees: &mut Trees, children: &mut ChildLines) -> Result<()> {
+        let others = &mut self.tables.others;
+        let rows = self.open.finish(&mut |pair, ends| others.push_arc(trees, pair, ends))?;
+        self.tables.push_file(trees, children, &rows)
     }
 
     /// Writes files that do not go on. While some are written, the next ones are numbered.
@@ -113,39 +125,64 @@ impl CompactArcs {
         children: &mut ChildLines,
         mut files: &[FileHits<'_>],
     ) -> Result<()> {
-        let mut write = |rows: &FileRows| self.tables.push_file(trees, children, rows);
-        let number = |arcs: &mut FileArcs, hits: &FileHits<'_>| {
-            arcs.add(hits);
-            arcs.finish()
-        };
-        let mut numbered: Vec<FileRows> = Vec::new();
-        while !files.is_empty() {
-            let (next, others) = files.split_at(files_at_once(files));
+        let mut numbered: Vec<Numbered> = Vec::new();
+        while let Some((first, others)) = files.split_first() {
+            let (next, behind) = files.split_at(files_at_once(files));
             let (written, next) = rayon::join(
-                || numbered.iter().try_for_each(&mut write),
-                || next.par_iter().map_init(FileArcs::default, number).collect(),
+                || {
+                    numbered
+                        .iter()
+                        .try_for_each(|file| self.tables.push_numbered(trees, children, file))
+                },
+                || next.par_iter().map_init(FileArcs::default, Numbered::new).collect::<Vec<_>>(),
             );
             written?;
-            (numbered, files) = (next, others);
+            (numbered, files) = (next, behind);
+            if numbered.is_empty() {
+                // Too large to wait.
+                self.go_on(trees, first)?;
+                self.end_file(trees, children)?;
+                files = others;
+            }
         }
-        numbered.iter().try_for_each(write)
+        numbered.iter().try_for_each(|file| self.tables.push_numbered(trees, children, file))
     }
 
     /// Writes the last rows.
     pub(super) fn finish(mut self, trees: &mut Trees, children: &mut ChildLines) -> Result<Left> {
-        self.tables.push_file(trees, children, &self.open.finish())?;
+        self.end_file(trees, children)?;
         self.tables.finish(trees)
     }
 }
 
-/// How many of `files` have [`BLOCKS_AT_ONCE`] together; one at least.
+/// How many of `files`, from the first one on, may wait together.
 fn files_at_once(files: &[FileHits<'_>]) -> usize {
     let mut blocks = 0;
     let is_room = |hits: &&FileHits<'_>| {
         blocks += hits.blocks();
         blocks <= BLOCKS_AT_ONCE
     };
-    files.iter().take_while(is_room).count().max(1)
+    files.iter().take_while(is_room).count()
+}
+
+/// A file that waits to be written.
+struct Numbered {
+    /// Arcs without a number.
+    others: Vec<(Pair, Ends)>,
+    rows: FileRows,
+}
+
+impl Numbered {
+    fn new(arcs: &mut FileArcs, hits: &FileHits<'_>) -> Numbered {
+        let mut others = Vec::new();
+        let mut other = |pair, ends| {
+            others.push((pair, ends));
+            Ok::<_, Infallible>(())
+        };
+        let Ok(()) = arcs.add(hits, &mut other);
+        let Ok(rows) = arcs.finish(&mut other);
+        Numbered { others, rows }
+    }
 }
 
 /// The tables of the compact form.
@@ -169,6 +206,17 @@ impl Tables {
         }
     }
 
+    fn push_numbered(
+        &mut self,
+        trees: &mut Trees,
+        children: &mut ChildLines,
+        Numbered { others, rows }: &Numbered,
+    ) -> Result<()> {
+        others.iter().try_for_each(|(pair, ends)| self.others.push_arc(trees, *pair, *ends))?;
+        self.push_file(trees, children, rows)
+    }
+
+    /// Behind the arcs of the file that have no number.
     fn push_file(
         &mut self,
         trees: &mut Trees,
@@ -181,7 +229,6 @@ impl Tables {
         rows.words
             .iter()
             .try_for_each(|word| self.bits.push(trees, word.pair, word.block, word.bits))?;
-        rows.others.iter().try_for_each(|(pair, ends)| self.others.push_arc(trees, *pair, *ends))?;
         children.push_file(trees, &rows.child_lines)
     }
 

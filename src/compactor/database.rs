@@ -2,11 +2,11 @@
 //! a check of the whole. The large tables are filled in between, by [`HitRows`](super::rows::HitRows).
 
 use super::Error;
-use super::pages::PAGE_BYTES;
 use super::publish::Output;
 use super::rows::{Distinct, HitRows, Left};
 use super::schema::{self, Form};
 use super::tables::{self, Roots};
+use crate::query::pages::PAGE_BYTES;
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
 

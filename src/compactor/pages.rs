@@ -16,15 +16,13 @@
 //! The format is that of <https://www.sqlite.org/fileformat2.html>.
 
 use super::record::{VARINT_BYTES_MAX, put_varint};
+use crate::query::pages::{ENTRY_BYTES_MAX, OVERFLOW_BYTES, PAGE_BYTES, ROW_BYTES_MAX, local_bytes};
 use rayon::prelude::*;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-
-/// Bytes of a page.
-pub(super) const PAGE_BYTES: usize = 4096;
 
 /// The page that holds the byte at 1 GiB, by which SQLite locks the file: it never holds anything.
 const LOCK_PAGE: u32 = (1 << 30) / PAGE_BYTES as u32 + 1;
@@ -39,16 +37,6 @@ const PAGE_COUNT_AT: u64 = 28;
 const PAGE_BYTES_AT: usize = 16;
 const RESERVED_AT: usize = 20;
 const LARGEST_ROOT_AT: usize = 52;
-
-/// Largest entry of an index that stands in its page wholly.
-const ENTRY_BYTES_MAX: usize = (PAGE_BYTES - 12) * 64 / 255 - 23;
-
-/// Largest payload of a row that stands in its leaf wholly, and how much of a larger one must at least.
-const LOCAL_BYTES_MAX: usize = PAGE_BYTES - 35;
-const LOCAL_BYTES_MIN: usize = (PAGE_BYTES - 12) * 32 / 255 - 23;
-
-/// Bytes of the payload on an overflow page, behind the number of the next one.
-const OVERFLOW_BYTES: usize = PAGE_BYTES - 4;
 
 /// A file of SQLite's that nobody has open, to which pages are added.
 pub(super) struct Pages {
@@ -293,12 +281,10 @@ impl Tree {
         let (mut head, mut length) = ([0; 2 * VARINT_BYTES_MAX], 0);
         put_varint(&mut head, &mut length, record.len() as u64);
         put_varint(&mut head, &mut length, rowid);
-        if record.len() <= LOCAL_BYTES_MAX {
+        let (local, rest) = record.split_at(local_bytes(record.len(), ROW_BYTES_MAX));
+        if rest.is_empty() {
             return self.push_row_cell(pages, rowid, &head[..length], record);
         }
-        let fitting = LOCAL_BYTES_MIN + (record.len() - LOCAL_BYTES_MIN) % OVERFLOW_BYTES;
-        let local = if fitting <= LOCAL_BYTES_MAX { fitting } else { LOCAL_BYTES_MIN };
-        let (local, rest) = record.split_at(local);
         let overflow = pages.append_overflow(rest)?.to_be_bytes();
         self.push_row_cell(pages, rowid, &head[..length], &[local, &overflow].concat())
     }

@@ -33,6 +33,8 @@
 //! * `hitlog_arc_bits`: which of them were taken in a context; bit `n` of a row: arc `64 * block + n`.
 //! * `hitlog_other_arc`: arcs that have no number: what `coverage combine --append` adds, mostly.
 
+use crate::query::pages::{ARC_BITS, LINE_BITS};
+
 /// Every line number up to here is in `hitlog_number`, whether it was hit or not, so that lines which
 /// `coverage combine --append` adds to the file are seen by the views as well.
 pub(super) const NUMBERS_MIN: u32 = 8192;
@@ -48,16 +50,12 @@ pub(super) enum Form {
     CompactArcs,
 }
 
-const TABLES: &str = "
+/// All but those that are also read as pages.
+const TABLES: &str = ";
 create table coverage_schema (version integer);
 create table meta (key text, value text, unique (key));
 create table file (id integer primary key, path text, unique (path));
 create table context (id integer primary key, context text, unique (context));
-create table line_bits (
-    file_id integer, context_id integer, numbits blob,
-    foreign key (file_id) references file (id),
-    foreign key (context_id) references context (id),
-    unique (file_id, context_id));
 create table tracer (
     file_id integer primary key, tracer text,
     foreign key (file_id) references file (id));
@@ -97,9 +95,6 @@ const COMPACT_ARCS: &str = "
 create table hitlog_known_arc (
     file_id integer, number integer, fromno integer, tono integer,
     primary key (file_id, number)) without rowid;
-create table hitlog_arc_bits (
-    file_id integer, context_id integer, block integer, bits integer,
-    primary key (file_id, block, context_id)) without rowid;
 create table hitlog_other_arc (
     file_id integer, context_id integer, fromno integer, tono integer,
     unique (file_id, context_id, fromno, tono));
@@ -262,10 +257,13 @@ select file.path, other.fromno, other.tono, context.context
 /// The statements that make all tables, indexes and views, empty.
 pub(super) fn tables(form: Form) -> String {
     if form == Form::CompactArcs {
-        return [TABLES, COMPACT_ARCS, INDEXES, COMPACT_INDEXES, COMPACT_VIEWS].concat();
+        let read_as_pages = [LINE_BITS.definition, ARC_BITS.definition].join(";");
+        return [&read_as_pages, TABLES, COMPACT_ARCS, INDEXES, COMPACT_INDEXES, COMPACT_VIEWS]
+            .concat();
     }
     let bytes: String = (0..=255_u8).map(|byte| format!("{byte:02X}")).collect();
-    [TABLES, ARC_TABLE, INDEXES, PLAIN_INDEXES, &PLAIN_VIEWS.replace("BYTES", &bytes)].concat()
+    let views = PLAIN_VIEWS.replace("BYTES", &bytes);
+    [LINE_BITS.definition, TABLES, ARC_TABLE, INDEXES, PLAIN_INDEXES, &views].concat()
 }
 
 /// The statements that make the statistics, to be run when the tables are full.

@@ -1,7 +1,7 @@
 //! Opens a compacted file, and finds out what it can tell.
 
 use super::hits::Form;
-use super::pages::Pages;
+use super::pages::PageReader;
 use super::paths::uri;
 use super::{Error, Tests};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
@@ -53,7 +53,7 @@ pub struct Database {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     /// Behind the connection, which is closed first.
-    pub(super) pages: Pages,
+    pub(super) pages: PageReader,
     pub(super) form: Form,
     is_form_known: bool,
     pub(crate) has_own_tables: bool,
@@ -73,11 +73,11 @@ impl Database {
     pub fn open(path: impl AsRef<Path>) -> Result<Database, Error> {
         let path = path.as_ref();
         let file = Arc::new(open_file(path)?);
-        let connection = connect(path).map_err(|source| failed(path, source))?;
-        Database::connected(path, connection, Pages::of(file, path))
+        let (connection, is_locking) = connect(path).map_err(|source| failed(path, source))?;
+        Database::connected(path, connection, PageReader::of(file, path, is_locking))
     }
 
-    fn connected(path: &Path, connection: Connection, pages: Pages) -> Result<Database, Error> {
+    fn connected(path: &Path, connection: Connection, pages: PageReader) -> Result<Database, Error> {
         let is_recorded = has(&connection, "coverage_schema").map_err(|source| failed(path, source))?;
         if !is_recorded {
             let found = "a database of another program";
@@ -90,8 +90,8 @@ impl Database {
     /// The same recording once more, for another thread; `None` if it cannot be opened again, or names other files
     /// or tests by now.
     pub(super) fn again(&self) -> Option<Database> {
-        let connection = connect(&self.path).ok()?;
-        let pages = self.pages.again(&self.path);
+        let (connection, is_locking) = connect(&self.path).ok()?;
+        let pages = self.pages.again(&self.path, is_locking);
         let again = Database::connected(&self.path, connection, pages).ok()?;
         let is_same = |again: &Database| {
             (again.form, &again.files, &again.tests) == (self.form, &self.files, &self.tests)
@@ -104,7 +104,7 @@ impl Database {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
-    fn read(path: &Path, connection: Connection, pages: Pages) -> rusqlite::Result<Database> {
+    fn read(path: &Path, connection: Connection, pages: PageReader) -> rusqlite::Result<Database> {
         let has_arcs = meta(&connection, "has_arcs")?;
         let form = match has_arcs.as_deref() {
             Some("1") if has(&connection, "hitlog_arc_bits")? => Form::ArcBits,
@@ -246,8 +246,9 @@ fn open_file(path: &Path) -> Result<fs::File, Error> {
 }
 
 /// Opens without ever writing. Where SQLite cannot take its locks (a read-only folder with a database in
-/// write-ahead mode), and nothing beside the file waits to be taken over, the file is read as it is.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// write-ahead mode), and nothing beside the file waits to be taken over, the file is read as it is. Whether SQLite locks
+/// it.
+fn connect(path: &Path) -> rusqlite::Result<(Connection, bool)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connect = |options: &str| {
@@ -256,11 +257,15 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         connection.query_row("select count(*) from sqlite_master", [], |_| Ok(()))?;
         Ok(connection)
     };
-    connect("").or_else(|error: rusqlite::Error| {
+    let locking = connect("").map(|connection| (connection, true));
+    locking.or_else(|error: rusqlite::Error| {
         let at_rest = ["-journal", "-wal"].iter().all(|suffix| is_empty_or_missing(path, suffix));
         let is_locking =
             matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
-        if at_rest && is_locking { connect("?immutable=1") } else { Err(error) }
+        if !at_rest || !is_locking {
+            return Err(error);
+        }
+        connect("?immutable=1").map(|connection| (connection, false))
     })
 }
 

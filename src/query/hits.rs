@@ -6,7 +6,7 @@
 mod arc_bits;
 
 use super::database::{Database, File};
-use super::pages::Pages;
+use super::pages::{LINE_BITS, Locked, PageReader, damaged};
 use super::{Error, Lines};
 use crate::limits::LINE_MAX;
 use rusqlite::{Connection, Result, Row, Rows};
@@ -123,22 +123,26 @@ impl Database {
 
 /// The rows of a file stand together where a compactor wrote them, and are then read by their place.
 fn lines_of_file(
-    pages: &Pages,
+    pages: &PageReader,
     connection: &Connection,
     file: i64,
     visit: &mut impl FnMut(i64, &Lines),
 ) -> Result<()> {
-    let is_read = pages.tree(connection, "line_bits", |tree| {
-        let Some(rowids) = rowids_of_file(pages, connection, file)? else { return Ok(false) };
-        let mut lines = Lines::default();
+    let is_read = pages.locked(connection, |locked| {
+        let Some(tree) = locked.table(&LINE_BITS)? else { return Ok(false) };
+        let Some(rowids) = rowids_of_file(locked, file)? else { return Ok(false) };
+        let (mut lines, mut left) = (Lines::default(), rowids.clone());
         tree.rows(rowids, |mut row| {
-            let [_file, context] = row.integers()?;
+            let [of_file, context] = row.integers()?;
+            if of_file != file || left.next().is_none() {
+                return Err(damaged());
+            }
             lines.clear();
             lines.unite_numbits(row.blob()?);
             visit(context, &lines);
             Ok(())
         })?;
-        Ok(true)
+        if left.next().is_some() { Err(damaged()) } else { Ok(true) }
     })?;
     if is_read == Some(true) {
         return Ok(());
@@ -146,22 +150,17 @@ fn lines_of_file(
     grouped(connection, &OF_FILE, Form::Lines, file, visit)
 }
 
-/// Where the rows of `file` stand, if no others stand among them.
-fn rowids_of_file(
-    pages: &Pages,
-    connection: &Connection,
-    file: i64,
-) -> Result<Option<RangeInclusive<i64>>> {
+/// Where the rows of `file` stand, if there are any and no others stand among them.
+fn rowids_of_file(locked: &Locked<'_>, file: i64) -> Result<Option<RangeInclusive<i64>>> {
+    let Some(index) = locked.unique_index(&LINE_BITS)? else { return Ok(None) };
     let (mut count, mut first, mut last) = (0, i64::MAX, i64::MIN);
-    let is_read = pages.tree(connection, "sqlite_autoindex_line_bits_1", |tree| {
-        tree.rows(file..=file, |mut entry| {
-            let [_file, _context, rowid] = entry.integers()?;
-            (count, first, last) = (count + 1, first.min(rowid), last.max(rowid));
-            Ok(())
-        })
+    index.rows(file..=file, |mut entry| {
+        let [_file, _context, rowid] = entry.integers()?;
+        (count, first, last) = (count + 1, first.min(rowid), last.max(rowid));
+        Ok(())
     })?;
-    let is_together = count == 0 || last.checked_sub(first) == Some(count - 1);
-    Ok(is_read.filter(|()| is_together).map(|()| first..=last))
+    let is_together = count > 0 && last.checked_sub(first) == Some(count - 1);
+    Ok(is_together.then_some(first..=last))
 }
 
 fn grouped(
@@ -239,8 +238,8 @@ mod tests {
     use crate::compactor::{Options, compact};
     use std::path::{Path, PathBuf};
 
-    /// A recording of nine tests that each ran lines of three files.
-    fn recording(folder: &Path) -> PathBuf {
+    /// A recording of nine tests that each ran lines, and perhaps arcs, of three files.
+    fn recording(folder: &Path, has_arcs: bool) -> PathBuf {
         let run = folder.join("run");
         let recorder = Recorder::open(&run).unwrap();
         for test in 1..10 {
@@ -248,6 +247,9 @@ mod tests {
             for name in ["a.py", "b.py", "c.py"] {
                 let file = recorder.file(name);
                 { 1..=test }.for_each(|line| recorder.line(file, line * test));
+                if has_arcs {
+                    { 1..=test }.for_each(|line| recorder.arc(file, line as i32, 100 + line as i32));
+                }
             }
         }
         drop(recorder);
@@ -256,24 +258,35 @@ mod tests {
         output
     }
 
-    /// The hits of each file as they are read, and as SQL has them.
-    fn hits(path: &Path) -> [Vec<(i64, i64, Lines)>; 2] {
+    fn hits(path: &Path) -> Vec<(i64, i64, Lines)> {
         let database = Database::open(path).unwrap();
-        let [mut read, mut asked] = [Vec::new(), Vec::new()];
+        let mut found = Vec::new();
         for file in database.files() {
-            database
-                .hits_of_file(file, |context, lines| read.push((file.id, context, lines.clone())))
-                .unwrap();
-            let visit = &mut |context, lines: &Lines| asked.push((file.id, context, lines.clone()));
-            grouped(&database.connection, &OF_FILE, Form::Lines, file.id, visit).unwrap();
+            let visit = |context, lines: &Lines| found.push((file.id, context, lines.clone()));
+            database.hits_of_file(file, visit).unwrap();
         }
-        [read, asked]
+        found.sort_by_key(|(file, context, _)| (*file, *context));
+        found
     }
 
+    /// The same, with SQL alone.
+    fn hits_by_context(path: &Path) -> Vec<(i64, i64, Lines)> {
+        let database = Database::open(path).unwrap();
+        let mut found = Vec::new();
+        for (context, _) in database.contexts().unwrap() {
+            let visit = |file, lines: &Lines| found.push((file, context, lines.clone()));
+            database.hits_of_context(context, visit).unwrap();
+        }
+        found.sort_by_key(|(file, context, _)| (*file, *context));
+        found
+    }
+
+    /// Whether the rows of each file are read from pages.
     fn is_together(path: &Path) -> Vec<bool> {
         let database = Database::open(path).unwrap();
         let together = |file: &File| {
-            rowids_of_file(&database.pages, &database.connection, file.id).unwrap().is_some()
+            let rowids = |locked: &Locked<'_>| rowids_of_file(locked, file.id);
+            database.pages.locked(&database.connection, rowids).unwrap().unwrap().is_some()
         };
         database.files().iter().map(together).collect()
     }
@@ -281,17 +294,57 @@ mod tests {
     #[test]
     fn a_row_that_was_replaced_is_read_where_it_is_now() {
         let folder = tempfile::tempdir().unwrap();
-        let path = recording(folder.path());
-        let [read, asked] = hits(&path);
-        assert_eq!((read.len(), is_together(&path)), (27, vec![true; 3]));
-        assert_eq!(read, asked);
+        let path = recording(folder.path(), false);
+        assert_eq!((hits(&path).len(), is_together(&path)), (27, vec![true; 3]));
+        assert_eq!(hits(&path), hits_by_context(&path));
         // As coverage.py adds lines: the row gets a place behind all others. A vacuum closes its gap.
         let sql = "insert or replace into line_bits
                    select file_id, context_id, x'ff' from line_bits where rowid in (5, 14); vacuum";
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-        let [read, asked] = hits(&path);
-        assert_eq!((read.len(), is_together(&path)), (27, vec![false, false, true]));
-        assert_eq!(read, asked);
-        assert_eq!(read.iter().filter(|(_, _, lines)| lines.to_string() == "0-7").count(), 2);
+        assert_eq!((hits(&path).len(), is_together(&path)), (27, vec![false, false, true]));
+        assert_eq!(hits(&path), hits_by_context(&path));
+        assert_eq!(hits(&path).iter().filter(|(_, _, lines)| lines.to_string() == "0-7").count(), 2);
+    }
+
+    /// What a table of another program's is like does not matter, as long as it has the columns.
+    #[test]
+    fn a_table_that_is_made_otherwise_gives_the_same_hits() {
+        let lines = "file_id integer, context_id integer, numbits blob";
+        let arcs = "file_id integer, context_id integer, block integer, bits integer";
+        let definitions = [
+            ("line_bits", format!("({lines}, unique (file_id desc, context_id))")),
+            ("line_bits", format!("({lines}, unique (context_id, file_id))")),
+            ("line_bits", format!("({lines})")),
+            ("line_bits", format!("({lines}, primary key (file_id, context_id)) without rowid")),
+            ("line_bits", "(numbits blob, context_id, file_id, unique (file_id, context_id))".into()),
+            ("line_bits", format!("(id integer primary key, {lines}, unique (file_id, context_id))")),
+            ("hitlog_arc_bits", format!("({arcs})")),
+            ("hitlog_arc_bits", format!("({arcs}, primary key (file_id, block, context_id))")),
+            (
+                "hitlog_arc_bits",
+                format!("({arcs}, primary key (file_id, context_id, block)) without rowid"),
+            ),
+            (
+                "hitlog_arc_bits",
+                format!("({arcs}, primary key (file_id desc, block, context_id)) without rowid"),
+            ),
+        ];
+        for (table, definition) in definitions {
+            let folder = tempfile::tempdir().unwrap();
+            let path = recording(folder.path(), table == "hitlog_arc_bits");
+            let before = hits(&path);
+            assert_eq!(before.len(), 27);
+            assert_eq!(before, hits_by_context(&path));
+            let columns = if table == "line_bits" { "numbits" } else { "block, bits" };
+            let columns = format!("file_id, context_id, {columns}");
+            let sql = format!(
+                "create table before as select {columns} from {table};
+                 drop table {table}; create table {table} {definition};
+                 insert into {table} ({columns}) select {columns} from before order by context_id;
+                 drop table before;"
+            );
+            Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+            assert_eq!(hits(&path), before, "{table} {definition}");
+        }
     }
 }

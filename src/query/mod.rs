@@ -23,7 +23,7 @@ mod error;
 mod files;
 mod hits;
 mod lines;
-mod pages;
+pub(crate) mod pages;
 pub(crate) mod paths;
 mod show;
 mod source;

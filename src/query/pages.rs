@@ -1,18 +1,19 @@
 //! Reads rows of one file from SQLite's pages, where asking SQLite for each row would take most of an answer's time.
 //!
-//! SQLite finds the tree, holds the lock under which nobody writes meanwhile, and takes part in whatever is out of
-//! the ordinary: [`Pages::tree`] gives a tree only of a file that is as a compactor writes it, and everybody else
-//! asks in SQL. The format is that of <https://www.sqlite.org/fileformat2.html>.
+//! SQLite finds the tree and holds the lock under which nobody writes meanwhile. Only a file and a table that are as a
+//! compactor writes them are read here; all others are asked in SQL. The format is that of
+//! <https://www.sqlite.org/fileformat2.html>.
 
-use rusqlite::{Connection, Error, Result, ffi};
+use rusqlite::{Connection, Error, OptionalExtension as _, Result, ffi};
 use std::fs::{self, File, Metadata};
+use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes of a page.
-const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// What a file's header says from its 17th byte on: the size of pages, no write-ahead log, nothing reserved on
 /// any page, and three constants of SQLite's.
@@ -22,74 +23,168 @@ const HEADER: [u8; 8] = [0x10, 0, 1, 1, 0, 64, 32, 32];
 /// Deeper than a tree of SQLite's largest file.
 const DEPTH_MAX: usize = 20;
 
-/// Largest payload of a row, and of an entry, that stands in its page wholly, and how much of a larger one does at
-/// least.
-const ROW_BYTES_MAX: usize = PAGE_BYTES - 35;
-const ENTRY_BYTES_MAX: usize = (PAGE_BYTES - 12) * 64 / 255 - 23;
-const LOCAL_BYTES_MIN: usize = (PAGE_BYTES - 12) * 32 / 255 - 23;
+/// Largest payload that SQLite itself reads.
+const PAYLOAD_BYTES_MAX: usize = 1_000_000_000;
+
+/// Largest payload of a row, and of an entry of an index, that stands in its page wholly.
+pub(crate) const ROW_BYTES_MAX: usize = PAGE_BYTES - 35;
+pub(crate) const ENTRY_BYTES_MAX: usize = (PAGE_BYTES - 12) * 64 / 255 - 23;
 
 /// Bytes of a payload on an overflow page, behind the number of the next one.
-const OVERFLOW_BYTES: usize = PAGE_BYTES - 4;
+pub(crate) const OVERFLOW_BYTES: usize = PAGE_BYTES - 4;
+
+/// How much of a payload of `length` bytes stands in its page, if at most `bytes_max` can.
+pub(crate) fn local_bytes(length: usize, bytes_max: usize) -> usize {
+    const BYTES_MIN: usize = (PAGE_BYTES - 12) * 32 / 255 - 23;
+    if length <= bytes_max {
+        return length;
+    }
+    let fitting = BYTES_MIN + (length - BYTES_MIN) % OVERFLOW_BYTES;
+    if fitting <= bytes_max { fitting } else { BYTES_MIN }
+}
+
+/// A table that can be read here: no other of its name is.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) definition: &'static str,
+    has_rowids: bool,
+}
+
+/// Coverage.py's numbits.
+pub(crate) const LINE_BITS: Table = Table {
+    name: "line_bits",
+    definition: "create table line_bits (
+    file_id integer, context_id integer, numbits blob,
+    foreign key (file_id) references file (id),
+    foreign key (context_id) references context (id),
+    unique (file_id, context_id))",
+    has_rowids: true,
+};
+
+/// Arcs that contexts took.
+pub(crate) const ARC_BITS: Table = Table {
+    name: "hitlog_arc_bits",
+    definition: "create table hitlog_arc_bits (
+    file_id integer, context_id integer, block integer, bits integer,
+    primary key (file_id, block, context_id)) without rowid",
+    has_rowids: false,
+};
 
 /// The pages of the file that a connection has open.
 ///
 /// SQLite's locks belong to the process, and end when any handle of the file is closed: this one must stay open
-/// for as long as a connection.
+/// for as long as a connection, of whichever [`Database`](super::Database).
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(super) struct PageReader {
     file: Arc<File>,
-    /// Whether it is the file that the connection has open.
+    /// Whether it is the file that the connection has open, and locks.
     is_connected: bool,
 }
 
-impl Pages {
+impl PageReader {
     /// Of `file`, which was opened as `path` before the connection was. It may be another file by now.
-    pub(super) fn of(file: Arc<File>, path: &Path) -> Pages {
+    pub(super) fn of(file: Arc<File>, path: &Path, is_locking: bool) -> PageReader {
         let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
         let opened = file.metadata().map(place).ok();
-        let is_connected = opened.is_some() && opened == fs::metadata(path).map(place).ok();
-        Pages { file, is_connected }
+        let is_same = opened.is_some() && opened == fs::metadata(path).map(place).ok();
+        PageReader { file, is_connected: is_locking && is_same }
     }
 
     /// The same for one more connection, of another thread.
-    pub(super) fn again(&self, path: &Path) -> Pages {
-        Pages::of(Arc::clone(&self.file), path)
+    pub(super) fn again(&self, path: &Path, is_locking: bool) -> PageReader {
+        PageReader::of(Arc::clone(&self.file), path, is_locking)
     }
 
-    /// Calls `read` with the tree of the table or index `name`, while nobody can change it; `None` if the file has pages of
-    /// another kind.
+    /// Calls `read` while nobody can change the file; `None` if it has pages of another kind.
     ///
     /// # Errors
     /// Those of `read`, and if SQLite cannot read.
-    pub(super) fn tree<T>(
+    pub(super) fn locked<T>(
         &self,
         connection: &Connection,
-        name: &str,
-        read: impl FnOnce(&Tree<'_>) -> Result<T>,
+        read: impl FnOnce(&Locked<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         if !self.is_connected {
             return Ok(None);
         }
-        let sql = "select rootpage from sqlite_master where name = ?";
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = connection.prepare_cached("select 1 from sqlite_master")?;
         // Until the end of this statement, the connection has its lock.
-        let mut rows = statement.query([name])?;
-        let Some(root) = rows.next()?.map(|row| row.get::<_, u32>(0)).transpose()? else {
-            return Ok(None);
-        };
-        let mut header = [0; HEADER.len()];
-        let is_read = self.file.read_exact_at(&mut header, HEADER_AT).is_ok();
-        if !is_read || header != HEADER {
+        let mut rows = statement.query([])?;
+        if rows.next()?.is_none() {
             return Ok(None);
         }
-        let bytes = self.file.metadata().map_err(|_| damaged())?.len();
-        read(&Tree { file: &self.file, root, pages: bytes / PAGE_BYTES as u64 }).map(Some)
+        // One that is left from another file counts as well.
+        let mut mode = connection.prepare_cached("pragma journal_mode")?;
+        let has_log =
+            mode.query_row([], |row| Ok(row.get_ref(0)?.as_str()?.eq_ignore_ascii_case("wal")))?;
+        let mut header = [0; HEADER.len()];
+        let is_read = self.file.read_exact_at(&mut header, HEADER_AT).is_ok();
+        if has_log || !is_read || header != HEADER {
+            return Ok(None);
+        }
+        let pages = self.file.metadata().map_err(failed)?.len() / PAGE_BYTES as u64;
+        read(&Locked { file: &self.file, connection, pages }).map(Some)
     }
 }
 
 /// What SQLite says of pages that are not as they should be.
-fn damaged() -> Error {
+pub(super) fn damaged() -> Error {
     Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None)
+}
+
+/// And of those that cannot be read.
+fn failed(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(),
+        _ => Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_READ), Some(error.to_string())),
+    }
+}
+
+/// A file that nobody can change.
+pub(super) struct Locked<'file> {
+    file: &'file File,
+    connection: &'file Connection,
+    /// How many the file has.
+    pages: u64,
+}
+
+impl<'file> Locked<'file> {
+    /// The rows of `table`; `None` if the file has none, or another one of that name.
+    pub(super) fn table(&self, table: &Table) -> Result<Option<Tree<'file>>> {
+        let sql = "select rootpage, sql from sqlite_master where name = ? and type = 'table'";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let root = statement.query_row([table.name], |row| {
+            let is_same = is_same_sql(row.get_ref(1)?.as_str()?, table.definition);
+            Ok((row.get(0)?, is_same))
+        });
+        let root = root.optional()?.filter(|(_, is_same)| *is_same);
+        Ok(root.map(|(root, _)| self.tree(root, table.has_rowids)))
+    }
+
+    /// The index that keeps the rows of `table` unique, which the file has.
+    pub(super) fn unique_index(&self, table: &Table) -> Result<Option<Tree<'file>>> {
+        let sql = "select rootpage from sqlite_master where name = ? and type = 'index'";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let name = format!("sqlite_autoindex_{}_1", table.name);
+        let root = statement.query_row([name], |row| row.get(0)).optional()?;
+        Ok(root.map(|root| self.tree(root, false)))
+    }
+
+    fn tree(&self, root: u32, has_rowids: bool) -> Tree<'file> {
+        Tree { file: self.file, root, has_rowids, pages: self.pages }
+    }
+}
+
+/// Whether both are the same but for spaces and case.
+fn is_same_sql(left: &str, right: &str) -> bool {
+    let (mut left, mut right) = (left.split_ascii_whitespace(), right.split_ascii_whitespace());
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some(left), Some(right)) if left.eq_ignore_ascii_case(right) => {}
+            _ => return false,
+        }
+    }
 }
 
 /// A table or an index of SQLite's. Its rows stand in the order of their keys: of rowids or, in an index and
@@ -97,6 +192,7 @@ fn damaged() -> Error {
 pub(super) struct Tree<'file> {
     file: &'file File,
     root: u32,
+    has_rowids: bool,
     /// How many the file has.
     pages: u64,
 }
@@ -127,11 +223,15 @@ struct Walk<'tree> {
 }
 
 impl Walk<'_> {
+    fn spare_page(&mut self) -> Box<[u8; PAGE_BYTES]> {
+        self.pages.pop().unwrap_or_else(|| Box::new([0; PAGE_BYTES]))
+    }
+
     fn read(&mut self, number: u32, page: &mut [u8; PAGE_BYTES]) -> Result<()> {
         self.left = self.left.checked_sub(1).ok_or_else(damaged)?;
         let before = number.checked_sub(1).ok_or_else(damaged)?;
         let at = u64::from(before) * PAGE_BYTES as u64;
-        self.tree.file.read_exact_at(page, at).map_err(|_| damaged())
+        self.tree.file.read_exact_at(page, at).map_err(failed)
     }
 
     /// Visits the rows of the page `number` and of those below it. Whether rows behind them may have a key in `keys`.
@@ -145,7 +245,7 @@ impl Walk<'_> {
         if depth > DEPTH_MAX {
             return Err(damaged());
         }
-        let mut page = self.pages.pop().unwrap_or_else(|| Box::new([0; PAGE_BYTES]));
+        let mut page = self.spare_page();
         self.read(number, &mut page)?;
         let goes_on = self.cells(&page, depth, keys, visit)?;
         self.pages.push(page);
@@ -161,6 +261,11 @@ impl Walk<'_> {
     ) -> Result<bool> {
         let kind = Kind::of(page[0]).ok_or_else(damaged)?;
         let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+        // As SQLite has it: only the root of an empty tree is without a cell.
+        let is_empty_tree = depth == 0 && kind.is_leaf;
+        if kind.has_rowids != self.tree.has_rowids || (cells == 0 && !is_empty_tree) {
+            return Err(damaged());
+        }
         let list_at = if kind.is_leaf { 8 } else { 12 };
         let list = page.get(list_at..list_at + 2 * cells).ok_or_else(damaged)?;
         for at in list.chunks_exact(2) {
@@ -204,23 +309,23 @@ impl Walk<'_> {
         kind: Kind,
         payload: &'bytes mut Vec<u8>,
     ) -> Result<&'bytes [u8]> {
-        let length = usize::try_from(length).map_err(|_| damaged())?;
-        let local_max = if kind.has_rowids { ROW_BYTES_MAX } else { ENTRY_BYTES_MAX };
-        if length <= local_max {
-            return cell.0.get(..length).ok_or_else(damaged);
-        }
-        let fitting = LOCAL_BYTES_MIN + (length - LOCAL_BYTES_MIN) % OVERFLOW_BYTES;
-        let local = if fitting <= local_max { fitting } else { LOCAL_BYTES_MIN };
+        let length = usize::try_from(length).ok().filter(|length| *length <= PAYLOAD_BYTES_MAX);
+        let length = length.ok_or_else(damaged)?;
+        let local = local_bytes(length, if kind.has_rowids { ROW_BYTES_MAX } else { ENTRY_BYTES_MAX });
         let (local, rest) = cell.0.split_at_checked(local).ok_or_else(damaged)?;
+        if local.len() == length {
+            return Ok(local);
+        }
         payload.clear();
         payload.extend_from_slice(local);
         let mut next = Bytes(rest).u32()?;
-        let mut page = Box::new([0; PAGE_BYTES]);
+        let mut page = self.spare_page();
         while payload.len() < length {
             self.read(next, &mut page)?;
             next = Bytes(&page[..4]).u32()?;
             payload.extend_from_slice(&page[4..]);
         }
+        self.pages.push(page);
         payload.truncate(length);
         Ok(payload)
     }
@@ -347,7 +452,9 @@ impl<'row> Record<'row> {
     /// The next column, if it is a blob.
     pub(super) fn blob(&mut self) -> Result<&'row [u8]> {
         match self.types.varint()? {
-            length if length >= 12 && length % 2 == 0 => self.values.take(((length - 12) / 2) as usize),
+            length if length >= 12 && length % 2 == 0 => {
+                self.values.take(usize::try_from((length - 12) / 2).map_err(|_| damaged())?)
+            }
             _ => Err(damaged()),
         }
     }
@@ -400,17 +507,31 @@ mod tests {
         (path, connection)
     }
 
-    fn pages(path: &Path) -> Pages {
-        Pages::of(Arc::new(File::open(path).unwrap()), path)
+    fn pages(path: &Path) -> PageReader {
+        PageReader::of(Arc::new(File::open(path).unwrap()), path, true)
+    }
+
+    /// The tree of a table, whatever its definition.
+    fn tree<T>(
+        pages: &PageReader,
+        connection: &Connection,
+        name: &str,
+        read: impl FnOnce(&Tree<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        pages.locked(connection, |locked| {
+            let sql = "select rootpage from sqlite_master where name = ?";
+            let root = connection.query_row(sql, [name], |row| row.get(0))?;
+            read(&locked.tree(root, name != "by_key"))
+        })
     }
 
     fn read(
-        pages: &Pages,
+        pages: &PageReader,
         connection: &Connection,
         table: &str,
         keys: RangeInclusive<i64>,
     ) -> Result<Option<Vec<Row>>> {
-        pages.tree(connection, table, |tree| {
+        tree(pages, connection, table, |tree| {
             let mut found = Vec::new();
             tree.rows(keys, |mut row| {
                 let [key, number, value] = row.integers()?;
@@ -442,7 +563,6 @@ mod tests {
             let found = read(&pages, &connection, "by_rowid", rowids.clone());
             assert_eq!(found, Ok(Some(expected)), "{rowids:?}");
         }
-        assert_eq!(read(&pages, &connection, "no such table", 0..=1), Ok(None));
     }
 
     /// From each of some lengths on, more pages are needed, or another part of the payload stands on the first one.
@@ -480,7 +600,7 @@ mod tests {
         let pages = pages(&path);
         for keys in [i64::MIN..=i64::MAX, -(1 << 40)..=-1, 1 << 56..=1 << 60] {
             let mut found = Vec::new();
-            let read = pages.tree(&connection, "rows", |tree| {
+            let read = tree(&pages, &connection, "rows", |tree| {
                 tree.rows(keys.clone(), |mut row| row.integer().map(|rowid| found.push(rowid)))
             });
             let expected: Vec<i64> =
@@ -498,7 +618,7 @@ mod tests {
         let table = format!("create table rows as values ({})", values.join("), ("));
         connection.execute_batch(&table).unwrap();
         let (mut integers, mut blobs) = (Vec::new(), Vec::new());
-        let read = pages(&path).tree(&connection, "rows", |tree| {
+        let read = tree(&pages(&path), &connection, "rows", |tree| {
             tree.rows(0..=9, |mut row| {
                 integers.push(row.integer().ok());
                 Ok(())
@@ -525,6 +645,20 @@ mod tests {
         }
     }
 
+    /// As when a file is copied over one that had a log: SQLite takes that for its own.
+    #[test]
+    fn a_log_that_is_left_beside_the_file_is_left_to_sqlite() {
+        let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let (path, connection) = database(folder.path(), "");
+        drop(connection);
+        let (with_log, writer) = database(other.path(), "pragma journal_mode = wal");
+        let log = |path: &Path| path.with_extension("db-wal");
+        fs::copy(log(&with_log), log(&path)).unwrap();
+        drop(writer);
+        let connection = Connection::open(&path).unwrap();
+        assert_eq!(read(&pages(&path), &connection, "by_key", 0..=1), Ok(None));
+    }
+
     #[test]
     fn a_file_that_was_replaced_is_left_to_sqlite() {
         let folder = tempfile::tempdir().unwrap();
@@ -532,7 +666,7 @@ mod tests {
         let file = Arc::new(File::open(&path).unwrap());
         std::fs::rename(&path, folder.path().join("before.db")).unwrap();
         drop(database(folder.path(), ""));
-        assert_eq!(read(&Pages::of(file, &path), &connection, "by_key", 0..=1), Ok(None));
+        assert_eq!(read(&PageReader::of(file, &path, true), &connection, "by_key", 0..=1), Ok(None));
     }
 
     /// Whether this process holds a lock on `path` by which nobody else may write.
@@ -548,18 +682,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, connection) = database(folder.path(), "");
         let first = pages(&path);
-        let is_locked = first.tree(&connection, "by_key", |tree| {
+        let is_locked = tree(&first, &connection, "by_key", |tree| {
             let before = is_locked(&path);
             // Had this one a handle of its own, its end would be the end of the lock.
-            drop(first.again(&path));
+            drop(first.again(&path, true));
             tree.rows(0..=428, |_| Ok(()))?;
             Ok([before, is_locked(&path)])
         });
         assert_eq!(is_locked, Ok(Some([true, true])));
     }
 
+    /// What SQLite makes of it.
+    fn asked(connection: &Connection, table: &str) -> Result<Vec<Row>> {
+        let order = if table == "by_key" { "key, number" } else { "rowid" };
+        let sql = format!("select key, number, value, data from {table} order by {order}");
+        let mut statement = connection.prepare(&sql)?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        statement.query_map([], row)?.collect()
+    }
+
     #[test]
-    fn damaged_pages_end_in_an_error_or_in_other_rows() {
+    fn damaged_pages_tell_no_more_and_no_less_than_sqlite_says() {
         let folder = tempfile::tempdir().unwrap();
         let (path, connection) = database(folder.path(), "");
         drop(connection);
@@ -584,7 +727,7 @@ mod tests {
                         );
                         errors += 1;
                     }
-                    Ok(found) => assert!(found.is_some()),
+                    Ok(found) => assert_eq!(found, asked(&connection, table).ok(), "{table}, {at}"),
                 }
             }
         }
@@ -623,6 +766,42 @@ mod tests {
         read(&pages(&path), &connection, "by_rowid", i64::MIN..=i64::MAX)
     }
 
+    /// A page of a table by rowid with one row.
+    fn leaf() -> Vec<u8> {
+        let mut page = vec![0; PAGE_BYTES];
+        page[..10].copy_from_slice(&[13, 0, 0, 0, 1, 0, 0, 0, 0, 100]);
+        page[100..107].copy_from_slice(&[5, 1, 5, 8, 8, 8, 12]);
+        page
+    }
+
+    #[test]
+    fn only_an_empty_table_has_a_page_without_cells() {
+        let without_cells = || [&[13][..], &[0; PAGE_BYTES - 1]].concat();
+        assert_eq!(read_damaged(1000, |root| vec![(root, without_cells())]), Ok(Some(Vec::new())));
+        let child = read_damaged(1000, |root| {
+            vec![(root, page_above(root + 1, 1)), (root + 1, without_cells())]
+        });
+        assert_eq!(child, Err(damaged()));
+        let above =
+            read_damaged(1000, |root| vec![(root, page_above(root + 1, 0)), (root + 1, leaf())]);
+        assert_eq!(above, Err(damaged()));
+    }
+
+    #[test]
+    fn a_page_of_an_index_is_none_of_a_table() {
+        let mut of_index = leaf();
+        of_index[0] = 10;
+        assert_eq!(read_damaged(1000, |root| vec![(root, of_index.clone())]), Err(damaged()));
+    }
+
+    #[test]
+    fn a_payload_beyond_all_that_sqlite_reads_is_damaged() {
+        let mut large = leaf();
+        // 2^34 bytes, which go on in the page itself.
+        large[100..107].copy_from_slice(&[0xC0, 0x80, 0x80, 0x80, 0, 1, 5]);
+        assert_eq!(read_damaged(1000, |root| vec![(root, large.clone())]), Err(damaged()));
+    }
+
     /// The stack would not hold as many pages as the file has.
     #[test]
     fn a_page_that_is_its_own_child_is_damaged() {
@@ -637,11 +816,10 @@ mod tests {
         let read = |cells| {
             read_damaged(1000, |root| {
                 let above = (root..root + 3).map(|page| (page, page_above(page + 1, cells)));
-                let no_rows = [&[13][..], &[0; PAGE_BYTES - 1]].concat();
-                above.chain([(root + 3, no_rows)]).collect()
+                above.chain([(root + 3, leaf())]).collect()
             })
         };
-        assert_eq!(read(2), Ok(Some(Vec::new())), "27 times the same page");
+        assert_eq!(read(2), Ok(Some(vec![(0, 0, 0, Vec::new()); 27])), "27 times the same page");
         assert_eq!(read(19), Err(damaged()), "8000 times the same page");
     }
 
@@ -654,7 +832,8 @@ mod tests {
                 let row = [&[0xBF, 0x75, 1, 6, 8, 8, 8][..], &blob_type].concat();
                 let mut leaf = page(&[13, 0, 0, 0, 1, 0, 0, 0, 0, 100]);
                 leaf[100..][..row.len()].copy_from_slice(&row);
-                leaf[103 + LOCAL_BYTES_MIN..][..4].copy_from_slice(&(root + 1).to_be_bytes());
+                leaf[103 + local_bytes(8181, ROW_BYTES_MAX)..][..4]
+                    .copy_from_slice(&(root + 1).to_be_bytes());
                 vec![(root, leaf), (root + 1, page(&(root + 2).to_be_bytes())), (root + 2, page(&[]))]
             })
         };

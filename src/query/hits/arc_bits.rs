@@ -10,7 +10,7 @@
 //! bits that remain under a mask.
 
 use super::{Lines, ends, line_or_exit};
-use crate::query::pages::Pages;
+use crate::query::pages::{ARC_BITS, PageReader};
 use rusqlite::{Connection, Result, Row};
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ fn each_bit(mut word: u64) -> impl Iterator<Item = usize> {
 
 /// Calls `visit` with each context of `file` and its lines.
 pub(super) fn of_file(
-    pages: &Pages,
+    pages: &PageReader,
     connection: &Connection,
     file: i64,
     mut visit: impl FnMut(i64, &Lines),
@@ -113,7 +113,7 @@ pub(super) fn of_context(
 
 /// Calls `visit` with each context, line left and line reached.
 pub(super) fn arcs_of_file(
-    pages: &Pages,
+    pages: &PageReader,
     connection: &Connection,
     file: i64,
     mut visit: impl FnMut(i64, i32, i32),
@@ -174,7 +174,7 @@ fn read_known(row: &Row<'_>, mut visit: impl FnMut(usize, Known)) -> Result<()> 
 }
 
 fn for_each_word(
-    pages: &Pages,
+    pages: &PageReader,
     connection: &Connection,
     file: i64,
     mut visit: impl FnMut(i64, usize, u64),
@@ -184,14 +184,16 @@ fn for_each_word(
             visit(context, block, bits.cast_unsigned());
         }
     };
-    let is_read = pages.tree(connection, "hitlog_arc_bits", |tree| {
+    let is_read = pages.locked(connection, |locked| {
+        let Some(tree) = locked.table(&ARC_BITS)? else { return Ok(false) };
         tree.rows(file..=file, |mut row| {
             let [_file, block, context, bits] = row.integers()?;
             word(block, context, bits);
             Ok(())
-        })
+        })?;
+        Ok(true)
     })?;
-    if is_read.is_some() {
+    if is_read == Some(true) {
         return Ok(());
     }
     let sql = "select block, context_id, bits from hitlog_arc_bits where file_id = ?";
