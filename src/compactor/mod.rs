@@ -75,7 +75,8 @@ pub struct Options {
     /// The file to write. It is replaced only when the compaction is done, and only if it is a file of
     /// hitlog or coverage.py.
     pub output: PathBuf,
-    /// How many threads work; one per core if `None`. The result does not depend on it.
+    /// How many threads work; one per core if `None`. Where there are several, one more puts rows into pages at the end.
+    /// The result does not depend on it.
     pub threads: Option<usize>,
     /// Memory that hits may take, in bytes. Names, samples and contexts' times are not counted. The
     /// less there is, the more often logs are read; the result does not depend on it.
