@@ -301,7 +301,7 @@ fn open_context(spans: &[Span]) -> Option<OpenContext> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Record, Slot};
+    use crate::format::{NameChunk, Record, Slot};
 
     fn start(context: u32, thread: u32, time_ns: u64) -> Record {
         Record::ContextStart { context, thread, time_ns, inherited: false }
@@ -348,6 +348,14 @@ mod tests {
         assert_eq!(durations(&[start(1, 0, 10), start(2, 0, 15)]), [(1, 10, Some(5)), (2, 15, None)]);
         assert_eq!(durations(&[start(1, 0, 10), stop(2, 0, 15)]), [(1, 10, None)]);
         assert_eq!(durations(&[stop(2, 0, 15)]), []);
+    }
+
+    #[test]
+    fn context_0_has_the_empty_name() {
+        let (space, chunk) = (NameSpace::Context, NameChunk::new(b"t.py::a"));
+        let contents = contents(&[Record::Name { space, id: 1, index: 0, last: true, chunk }]);
+        let names = [0, 1, 2].map(|id| contents.context_name(id));
+        assert_eq!(names, [Some(&b""[..]), Some(b"t.py::a"), None]);
     }
 
     #[test]

@@ -352,6 +352,7 @@ mod tests {
         let plain = folder.path().join("plain");
         std::fs::write(&plain, "hello").unwrap();
         assert!(message(&plain).contains("this is not a log"));
+        assert!(message(&plain.join("below")).contains("cannot be opened"));
     }
 
     #[test]
