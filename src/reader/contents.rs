@@ -389,9 +389,10 @@ mod tests {
         let space = NameSpace::File;
         let begun = Record::Name { space, id: 7, index: 0, last: false, chunk };
         assert_eq!(contents(&[begun]).names_lost(), 0);
-        let used = contents(&[begun, Record::Line { context: 4, file: 7, line: 1 }]);
+        let sample = Record::Sample { name: 9, context: 4, time_ns: 1, value: 0 };
+        let used = contents(&[begun, Record::Line { context: 4, file: 7, line: 1 }, sample]);
         assert_eq!((&used.unnamed_files.ids[..], &used.unnamed_contexts.ids[..]), (&[7][..], &[4][..]));
-        assert_eq!((used.names_lost(), &used.hits_by_file[..]), (2, &[(7, 1)][..]));
+        assert_eq!((used.names_lost(), &used.hits_by_file[..]), (3, &[(7, 1)][..]));
     }
 
     #[test]
