@@ -257,6 +257,12 @@ mod tests {
     }
 
     #[test]
+    fn an_argv_may_fill_its_room() {
+        let header = Header { argv: vec![b'x'; CRC_AT - TEXT_AT], ..Header::default() };
+        assert_eq!(parse_header_copy(&header.to_bytes()), Ok(header));
+    }
+
+    #[test]
     fn every_field_has_bytes_of_its_own() {
         let header = Header {
             log_id: [1; 16],

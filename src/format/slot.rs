@@ -21,11 +21,7 @@ use super::{LogId, RECORD_SIZE, Record, Words};
 #[inline(always)]
 #[must_use]
 pub const fn place(log_id: &LogId, slot: u32) -> u32 {
-    let tag = log_id[0] as u32
-        | (log_id[1] as u32) << 8
-        | (log_id[2] as u32) << 16
-        | (log_id[3] as u32) << 24;
-    tag.wrapping_add(slot)
+    u32::from_le_bytes([log_id[0], log_id[1], log_id[2], log_id[3]]).wrapping_add(slot)
 }
 
 /// The four words of a slot that holds `words` at `place`; the last one carries the checksum, and is

@@ -121,6 +121,12 @@ mod tests {
         let items = [(5, 1), (3, 2), (3, 1), (9, 0), (1, 7)];
         assert_eq!(filled(&items, 3).finish(), (vec![(1, 7), (3, 1), (5, 1)], true));
         assert!(!filled(&items, 4).finish().1);
+        for [mut list, other] in
+            [[&items[..], &[]], [&[], &items]].map(|two| two.map(|items| filled(items, 3)))
+        {
+            list.merge(other);
+            assert!(list.finish().1, "one of two left something out");
+        }
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn open_context(spans: &[Span]) -> Option<OpenContext> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Record, Slot};
+    use crate::format::{NameChunk, Record, Slot};
 
     fn start(context: u32, thread: u32, time_ns: u64) -> Record {
         Record::ContextStart { context, thread, time_ns, inherited: false }
@@ -351,6 +351,14 @@ mod tests {
     }
 
     #[test]
+    fn context_0_has_the_empty_name() {
+        let (space, chunk) = (NameSpace::Context, NameChunk::new(b"t.py::a"));
+        let contents = contents(&[Record::Name { space, id: 1, index: 0, last: true, chunk }]);
+        let names = [0, 1, 2].map(|id| contents.context_name(id));
+        assert_eq!(names, [Some(&b""[..]), Some(b"t.py::a"), None]);
+    }
+
+    #[test]
     fn the_open_context_is_the_one_begun_last() {
         let records = [start(1, 0, 10), start(2, 1, 12), start(3, 2, 15), stop(3, 2, 16)];
         let open = contents(&records).open_context;
@@ -381,9 +389,10 @@ mod tests {
         let space = NameSpace::File;
         let begun = Record::Name { space, id: 7, index: 0, last: false, chunk };
         assert_eq!(contents(&[begun]).names_lost(), 0);
-        let used = contents(&[begun, Record::Line { context: 4, file: 7, line: 1 }]);
+        let sample = Record::Sample { name: 9, context: 4, time_ns: 1, value: 0 };
+        let used = contents(&[begun, Record::Line { context: 4, file: 7, line: 1 }, sample]);
         assert_eq!((&used.unnamed_files.ids[..], &used.unnamed_contexts.ids[..]), (&[7][..], &[4][..]));
-        assert_eq!((used.names_lost(), &used.hits_by_file[..]), (2, &[(7, 1)][..]));
+        assert_eq!((used.names_lost(), &used.hits_by_file[..]), (3, &[(7, 1)][..]));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) enum NextData {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::FileExt as _;
 
     #[test]
@@ -44,5 +45,12 @@ mod tests {
         assert_ne!(next_data(&file, 32 << 20), NextData::None);
         assert_ne!(next_data(&file, (64 << 20) - 1), NextData::Unknown);
         assert_eq!(next_data(&file, 64 << 20), NextData::None);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_not_taken_for_zeros() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        assert_eq!(next_data(&File::from(OwnedFd::from(reader)), 0), NextData::Unknown);
+        assert_eq!(next_data(&tempfile::tempfile().unwrap(), u64::MAX), NextData::Unknown);
     }
 }

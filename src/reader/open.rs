@@ -327,6 +327,12 @@ mod tests {
         let log = LogReader::open(&path).unwrap();
         assert_eq!(log.log_id(), ID);
         assert_eq!(log.header_copies(), [Err(HeaderDamage::Different), Ok(())]);
+        for name_id in [Some(ID), Some([2; 16]), None] {
+            let (first, second) = (Header { pid: 8, ..header() }, header());
+            let (counts, states) = choose_header([Ok(first.clone()), Ok(second)], name_id);
+            assert_eq!(counts, Some(first), "the name does not tell which");
+            assert_eq!(states, [Ok(()), Err(HeaderDamage::Different)]);
+        }
     }
 
     #[test]
@@ -352,6 +358,7 @@ mod tests {
         let plain = folder.path().join("plain");
         std::fs::write(&plain, "hello").unwrap();
         assert!(message(&plain).contains("this is not a log"));
+        assert!(message(&plain.join("below")).contains("cannot be opened"));
     }
 
     #[test]
@@ -361,6 +368,14 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success(), "mkfifo is part of every system");
         assert!(message(&path).contains("a FIFO"));
+    }
+
+    #[test]
+    fn of_copies_that_cannot_be_read_the_first_counts_as_zeros() {
+        let (_folder, path) = log_with([header().to_bytes(), header().to_bytes()], 0);
+        let file = File::options().write(true).open(&path).unwrap();
+        assert!(file.read_at(&mut [0], 0).is_err());
+        assert_eq!(read_header_bytes(&file), [0; HEADER_COPY_SIZE], "the second one ends it");
     }
 
     #[test]
