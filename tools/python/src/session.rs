@@ -112,22 +112,31 @@ impl MeasuredFile {
         self.recorder.is_some()
     }
 
-    /// Line `line` of this file ran.
+    /// Line `line` of this file ran. `is_dear`: the second report of it is to be the last in this context.
     #[inline(always)]
-    pub fn line(&self, line: u32) -> Verdict {
+    pub fn line(&self, line: u32, is_dear: impl FnOnce() -> bool) -> Verdict {
         let Some(stamp) = self.stamps.get(line).filter(|_| line != 0) else {
             self.record_unstamped(line);
             return Verdict::Keep;
         };
-        self.stamped_line(stamp, line).1
+        self.stamped_line(stamp, line, is_dear).1
     }
 
     /// Line `line` of this file, whose stamp this is, ran. Returns whether for the first time in this
     /// context, and what to do about it.
     #[inline(always)]
-    pub fn stamped_line(&self, stamp: &AtomicU32, line: u32) -> (bool, Verdict) {
+    pub fn stamped_line(
+        &self,
+        stamp: &AtomicU32,
+        line: u32,
+        is_dear: impl FnOnce() -> bool,
+    ) -> (bool, Verdict) {
         let count = mark(stamp);
         if count == 1 {
+            if is_dear() {
+                // One before it is hot.
+                stamp.fetch_add(HOT_COUNT - 2, Ordering::Relaxed);
+            }
             self.record(line);
         }
         (count == 1, verdict(count))

@@ -4,6 +4,8 @@
 //! stamp = generation << 5 | how often the line ran in that generation (at most 31)
 //! ```
 //!
+//! A line whose reports are dear counts as if it had run more often (`session::MeasuredFile`).
+//!
 //! Each context has a generation of its own, so that a switch of contexts costs one addition, however
 //! many lines there are. The stamps lie in memory that a forked child finds zeroed: it sees every line
 //! as unseen, also after a raw `fork` that Python knows nothing of. (`interpreter::forks` arms again what its

@@ -145,3 +145,30 @@ def test_code_that_runs_once_in_a_long_context_is_freed(recording: Recording) ->
     )
     recording.program(program)
     assert recording.lines("b", "text.py") == {1, 2}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with CPython 3.12")
+@pytest.mark.parametrize("branch", [False, True])
+def test_dear_reports_of_long_code_are_few(recording: Recording, branch: bool) -> None:
+    shutil.copy(TESTS / "programs" / "lengthy.py", recording.folder)
+    recording.begin(branch=branch)
+    recording.program(
+        "import collections, sys\n"
+        "import hitlog, lengthy\n"
+        "reports = collections.Counter()\n"
+        "def count(code, line):\n"
+        "    reports[code.co_name, line - code.co_firstlineno] += 1\n"
+        "    return before(code, line)\n"
+        "line_event = sys.monitoring.events.LINE\n"
+        "before = sys.monitoring.register_callback(4, line_event, count)\n"
+        "for name in ('a', 'b'):\n"
+        "    reports.clear()\n"
+        "    with hitlog.context(name):\n"
+        "        lengthy.case_loop()\n"
+        "    assert reports['long', 3] == int(sys.argv[1]), reports\n"
+        "    assert reports['short', 2] == 20, reports\n",
+        "2" if sys.version_info < (3, 14) else "20",
+    )
+    lines = recording.lines("a", "lengthy.py")
+    assert len(lines) > 15
+    assert recording.lines("b", "lengthy.py") == lines

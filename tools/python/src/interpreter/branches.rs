@@ -151,15 +151,15 @@ pub fn has_async_for(code: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// The functions take the code object of the table. What they cannot find out they report again.
 impl Table {
-    /// `line` runs.
+    /// `line` runs. `is_dear`: as for [`MeasuredFile::line`].
     #[inline(always)]
-    pub fn line(&self, code: &Bound<'_, PyAny>, line: u32) -> Verdict {
-        let Some(contents) = self.contents(code) else { return self.file.line(line) };
+    pub fn line(&self, code: &Bound<'_, PyAny>, line: u32, is_dear: impl FnOnce() -> bool) -> Verdict {
+        let Some(contents) = self.contents(code) else { return self.file.line(line, is_dear) };
         let place = contents.origins.place(line as i32);
         let Some((place, stamp)) = place.and_then(|at| Some((at, contents.stamps.get(at)?))) else {
-            return self.file.line(line);
+            return self.file.line(line, is_dear);
         };
-        let (is_first, verdict) = self.file.stamped_line(stamp, line);
+        let (is_first, verdict) = self.file.stamped_line(stamp, line, is_dear);
         if is_first {
             self.line_begins(contents, place, line as i32);
         }

@@ -60,6 +60,22 @@ pub unsafe fn set_file(code: *mut ffi::PyObject, file: &'static MeasuredFile) ->
     result == 0
 }
 
+/// Code objects of so many code units are long: a report of a line costs microseconds there.
+#[cfg(Py_3_12)]
+const LONG: ffi::Py_ssize_t = 1000;
+
+/// Whether reports of lines of `code` are dear: CPython 3.12 and 3.13 look up the number of a line from
+/// the beginning of the code object, each time. From the third report on, arming the line is cheaper.
+///
+/// # Safety
+/// As [`file_of`].
+#[cfg(Py_3_12)]
+#[inline(always)]
+pub unsafe fn has_dear_lines(code: *mut ffi::PyObject) -> bool {
+    // SAFETY: as the caller promises; a code object's size is the number of its code units.
+    !cfg!(Py_3_14) && unsafe { ffi::Py_SIZE(code) } >= LONG
+}
+
 /// Decides which file `code` belongs to, by its `co_filename`.
 pub fn decide(code: &Bound<'_, PyAny>, session: &'static Session) -> Option<&'static MeasuredFile> {
     let py = code.py();

@@ -34,14 +34,16 @@ unsafe extern "C" fn on_line(
         (code::file_of(*arguments), line)
     };
     let (Some(file), Ok(line)) = (file, u32::try_from(line)) else { return not_expected() };
+    // SAFETY: the first argument is a code object, as it has a file.
+    let is_dear = || unsafe { code::has_dear_lines(*arguments) };
     let verdict = if session::has_branches() {
         // SAFETY: callbacks run with the lock held, and the code object lives during the call.
         let code = unsafe { borrowed(*arguments) };
         // SAFETY: it is a code object, as it has a file.
         let table = unsafe { branches::table_of(&code) };
-        table.map_or_else(|| file.line(line), |table| table.line(&code, line))
+        table.map_or_else(|| file.line(line, is_dear), |table| table.line(&code, line, is_dear))
     } else {
-        file.line(line)
+        file.line(line, is_dear)
     };
     // SAFETY: the first argument is a code object, and the lock is held.
     unsafe { answer(verdict, *arguments) }

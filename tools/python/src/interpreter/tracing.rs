@@ -173,7 +173,7 @@ unsafe fn line(frame: *mut Frame) {
         // SAFETY: as the caller promises.
         unsafe { transitions::line(frame, file, line) };
     } else if let Ok(line) = u32::try_from(line) {
-        file.line(line);
+        file.line(line, || false);
     }
 }
 
