@@ -4,6 +4,9 @@
 //! instructions is that of their calls (`cargo xtask bench append`, where valgrind is installed).
 
 use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use hitlog::Recorder;
@@ -39,6 +42,23 @@ fn fill(recorder: &mut Recorder) {
     (1..=BATCH).for_each(|line| recorder.line(file, black_box(line)));
 }
 
+/// How long each of so many threads takes for a batch of its own, all at once.
+fn by_threads(count: usize) -> Duration {
+    let (recorder, start) = (in_memory(), Barrier::new(count));
+    let fill = |number: usize| {
+        let file = recorder.file(format!("{number}.py"));
+        start.wait();
+        let begin = Instant::now();
+        (1..=BATCH).for_each(|line| recorder.line(file, black_box(line)));
+        begin.elapsed()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || fill(number))).collect();
+        let times = threads.into_iter().map(|thread| thread.join().expect("a batch"));
+        times.sum::<Duration>() / count as u32
+    })
+}
+
 fn append(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut group = criterion.benchmark_group("append");
@@ -51,6 +71,11 @@ fn append(criterion: &mut Criterion) {
     group.bench_function("line, into memory already touched", |bencher| {
         bencher.iter_batched_ref(in_memory, fill, BatchSize::PerIteration);
     });
+    for (what, count) in [("line, by a thread", 1), ("line, by each of two threads at once", 2)] {
+        group.bench_function(what, |bencher| {
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| by_threads(count)).sum());
+        });
+    }
     group.bench_function("line, eight files in turn", |bencher| {
         bencher.iter_batched_ref(|| recorder_and_files(8), fill_in_turn, BatchSize::PerIteration);
     });
