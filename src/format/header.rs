@@ -263,6 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn no_text_is_longer_than_the_room_of_all() {
+        let with_length = |at: usize, length: usize| {
+            let mut copy = Header::default().to_bytes();
+            LittleEndian::write_u16(&mut copy[at..], length as u16);
+            let crc = crc32fast::hash(&copy[..CRC_AT]);
+            LittleEndian::write_u32(&mut copy[CRC_AT..], crc);
+            parse_header_copy(&copy)
+        };
+        let room = CRC_AT - TEXT_AT;
+        for at in [RUN_ID_LENGTH_AT, HOST_LENGTH_AT, ARGV_LENGTH_AT] {
+            assert!(with_length(at, room).is_ok(), "{at}");
+            assert_eq!(with_length(at, room + 1), Err(HeaderDamage::Content), "{at}");
+        }
+    }
+
+    #[test]
     fn every_field_has_bytes_of_its_own() {
         let header = Header {
             log_id: [1; 16],

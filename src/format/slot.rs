@@ -267,6 +267,11 @@ mod tests {
 
     #[test]
     fn content_outside_the_limits_is_damage() {
+        // Only the last chunk of a name is short.
+        let name = |space, id, index, last| {
+            let chunk = NameChunk::new(b"short");
+            Record::Name { space, id, index, last, chunk }
+        };
         for record in [
             Record::Line { context: 0, file: 1, line: 0 },
             Record::Line { context: 0, file: 1, line: LINE_MAX + 1 },
@@ -274,6 +279,10 @@ mod tests {
             Record::Line { context: u32::MAX, file: 1, line: 1 },
             Record::Arc { context: 0, file: 1, from: i32::MIN, to: 1 },
             Record::Sample { name: 0, context: 0, time_ns: 0, value: 0 },
+            name(NameSpace::File, 0, 0, true),
+            name(NameSpace::Sample, 0x1_0000, 0, true),
+            name(NameSpace::File, 1, 4096, true),
+            name(NameSpace::File, 1, 0, false),
             Record::Unknown { kind: kind::BLANK },
         ] {
             let found = classify(seal(record.words(), 9), 9);

@@ -302,6 +302,13 @@ mod tests {
 
     const ID: LogId = [0xCD; 16];
 
+    #[test]
+    fn what_the_medium_lost_is_told_from_what_cannot_be_read_at_all() {
+        let of_the_medium = |code| is_of_the_medium(&io::Error::from_raw_os_error(code));
+        assert!([libc::EIO, libc::EUCLEAN, libc::EBADMSG].into_iter().all(of_the_medium));
+        assert!(![libc::EACCES, libc::ENOMEM, libc::EINVAL].into_iter().any(of_the_medium));
+    }
+
     fn line(line: u32) -> Record {
         Record::Line { context: 0, file: 1, line }
     }
