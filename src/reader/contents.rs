@@ -351,6 +351,41 @@ mod tests {
     }
 
     #[test]
+    fn more_of_anything_than_a_reader_keeps_is_told() {
+        use crate::limits::{
+            CONTEXT_EVENTS_KEPT_MAX, FILES_KEPT_MAX, NAME_CHUNKS_KEPT_MAX, SAMPLES_KEPT_MAX,
+        };
+        let (space, chunk) = (NameSpace::Context, NameChunk::new(b"t"));
+        let name = |id| Record::Name { space, id, index: 0, last: true, chunk };
+        let facts = |file| Record::FileFacts { file, size: 1, mtime_ns: 1 };
+        let event = |context| start(context, 0, 1);
+        let sample = |time: u32| Record::Sample { name: 1, context: 0, time_ns: time.into(), value: 1 };
+        let kinds: [(&dyn Fn(u32) -> Record, usize); 4] = [
+            (&name, NAME_CHUNKS_KEPT_MAX),
+            (&facts, FILES_KEPT_MAX),
+            (&event, CONTEXT_EVENTS_KEPT_MAX),
+            (&sample, SAMPLES_KEPT_MAX),
+        ];
+        for (record, limit) in kinds {
+            let is_over = |count: u32| {
+                let mut digest = Digest::default();
+                (1..=count).for_each(|number| digest.add(number, &Slot::Valid(record(number))));
+                digest.finish().is_over_limits
+            };
+            let limit = limit as u32;
+            assert_eq!([is_over(limit), is_over(limit + 1)], [false, true], "{:?}", record(1));
+        }
+    }
+
+    #[test]
+    fn ids_without_a_name_are_listed_up_to_a_limit_and_counted_beyond() {
+        let line = |file| Record::Line { context: 0, file, line: 1 };
+        let count = DAMAGE_LISTED_MAX as u32 + 1;
+        let unnamed = contents(&(1..=count).map(line).collect::<Vec<_>>()).unnamed_files;
+        assert_eq!((unnamed.count, unnamed.ids.len()), (count.into(), DAMAGE_LISTED_MAX));
+    }
+
+    #[test]
     fn context_0_has_the_empty_name() {
         let (space, chunk) = (NameSpace::Context, NameChunk::new(b"t.py::a"));
         let contents = contents(&[Record::Name { space, id: 1, index: 0, last: true, chunk }]);
