@@ -10,7 +10,10 @@
 mod workloads;
 
 use hitlog::compactor::{Options, compact};
+use sha2::{Digest as _, Sha256};
 use std::error::Error;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +21,7 @@ use workloads::Workload;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-const QUESTIONS: [&[&str]; 8] = [
+const QUESTIONS: [&[&str]; 9] = [
     &["who", "module_0500.py:40"],
     &["who", "module_0500.py"],
     &["who", "module_0500.py", "--json"],
@@ -27,6 +30,7 @@ const QUESTIONS: [&[&str]; 8] = [
     &["show"],
     &["diff", "hitlog.db", "hitlog.db"],
     &["diff", "hitlog.db", "later.db"],
+    &["affected", "--db", "with_sources.db"],
 ];
 
 fn main() -> Result {
@@ -63,7 +67,47 @@ fn record(workload: &Workload) -> Result<tempfile::TempDir> {
     compact(&logs, &Options::new(folder.path().join("later.db")), &())?;
     std::fs::remove_dir_all(run)?;
     std::fs::remove_dir_all(other_run)?;
+    add_sources(folder.path())?;
     Ok(folder)
+}
+
+/// The first recording once more, as if its files had been those of `folder`, all tests had passed, and one line of one
+/// file had been changed since.
+fn add_sources(folder: &Path) -> Result {
+    let recording = folder.join("with_sources.db");
+    std::fs::copy(folder.join("hitlog.db"), &recording)?;
+    let mut connection = rusqlite::Connection::open(&recording)?;
+    let transaction = connection.transaction()?;
+    let functions = (0..21).map(|number| format!("def f{number}():\n") + &"    x = 1\n".repeat(9));
+    let source = functions.collect::<String>();
+    let mut compressed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    compressed.write_all(source.as_bytes())?;
+    let compressed = compressed.finish()?;
+    let hash: String = Sha256::digest(&source).iter().map(|byte| format!("{byte:02x}")).collect();
+    let files: Vec<(i64, String)> = transaction
+        .prepare("select id, path from file")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, path) in &files {
+        let path = folder.join(Path::new(path).file_name().ok_or("a file has a name")?);
+        std::fs::write(&path, &source)?;
+        let (path, facts) = (path.to_str().ok_or("a path is text")?, path.metadata()?);
+        let mtime_ns = facts.mtime() * 1_000_000_000 + facts.mtime_nsec();
+        transaction.execute("update file set path = ? where id = ?", (path, id))?;
+        transaction.execute(
+            "insert or replace into hitlog_file values (?, ?, ?)",
+            (id, source.len() as i64, mtime_ns),
+        )?;
+        let kept = "insert into hitlog_source values (?, 'kept', ?, ?)";
+        transaction.execute(kept, (id, &hash, &compressed))?;
+    }
+    let passed = "insert into hitlog_test
+                  select distinct replace(context, '|run', ''), 'passed' from context where context <> ''";
+    transaction.execute(passed, [])?;
+    transaction.commit()?;
+    let (_, changed) = &files[files.len() / 2];
+    let changed = folder.join(Path::new(changed).file_name().ok_or("a file has a name")?);
+    Ok(std::fs::write(changed, source.replacen("x = 1", "x = 2", 1))?)
 }
 
 /// Processor time of all processes so far that were waited for, in milliseconds.
