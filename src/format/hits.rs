@@ -100,30 +100,22 @@ impl HitFinder {
         if group(place) != self.group {
             return 0;
         }
-        // The mask changes nothing, but shows the compiler which bytes of a line need no look-up.
-        const { assert!(LINE_MAX <= 0xFF_FFFF) };
-        let line =
-            |payload| (1..=u64::from(LINE_MAX)).contains(&payload).then_some(payload & 0xFF_FFFF);
-        let arc = |payload| {
-            let (from, to) = ends_of_arc(payload);
-            let is_whole = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
-            is_whole.then_some(payload)
-        };
         match self.head as u8 {
-            kind::LINE => self.count_while(slots, place, line),
-            kind::ARC => self.count_while(slots, place, arc),
+            kind::LINE => self.count_while(slots, place, line_checksum),
+            kind::ARC => self.count_while(slots, place, arc_checksum),
             _ => 0,
         }
     }
 
+    /// `checksum_of` tells what a second payload word does to the checksum, `None` if it is not that of a hit.
     #[inline(always)]
-    fn count_while(&self, slots: &[u8], place: u32, hit: impl Fn(u64) -> Option<u64>) -> usize {
+    fn count_while(&self, slots: &[u8], place: u32, checksum_of: impl Fn(u64) -> Option<u32>) -> usize {
+        let HitFinder { head, names, group, shared } = *self;
+        let first = pair(head, group);
         let is_alike = |(low, slot): &(u32, [u64; 4])| {
-            hit(slot[2]).is_some_and(|payload| {
-                let crc = crc32_like(self.shared, 0, *low, payload);
-                slot[0] == pair(self.head, self.group | low)
-                    && slot[1] == self.names
-                    && slot[3] == pair(0, crc)
+            checksum_of(slot[2]).is_some_and(|checksum| {
+                let crc = shared ^ checksum ^ crc32_like(0, 0, low_of(*low), 0);
+                slot[0] == first | pair(0, *low) && slot[1] == names && slot[3] == pair(0, crc)
             })
         };
         let lows = low_of(place)..PLACES_ALIKE;
@@ -148,6 +140,37 @@ impl HitFinder {
     }
 }
 
+/// What the second payload word of a line does to the checksum; `None` if there is no such line.
+#[inline(always)]
+fn line_checksum(payload: u64) -> Option<u32> {
+    // The mask changes nothing, but shows the compiler which bytes need no look-up.
+    const { assert!(LINE_MAX <= 0xFF_FFFF) };
+    (1..=u64::from(LINE_MAX)).contains(&payload).then(|| crc32_like(0, 0, 0, payload & 0xFF_FFFF))
+}
+
+/// What the second payload word of an arc does to the checksum; `None` if there is no such arc.
+///
+/// The bits of a negative end are those of a small number, each one the other way round, and what 32 ones do
+/// to the checksum is known. So two bytes of each end are looked up, unless a file has more than 65,536 lines.
+#[inline(always)]
+fn arc_checksum(payload: u64) -> Option<u32> {
+    const { assert!(LINE_MAX > 0xFFFF) };
+    const FROM_ONES: u32 = crc32_like(0, 0, 0, pair(u32::MAX, 0));
+    const TO_ONES: u32 = crc32_like(0, 0, 0, pair(0, u32::MAX));
+    let (from, to) = ends_of_arc(payload);
+    let (from_sign, to_sign) = ((from >> 31) as u32, (to >> 31) as u32);
+    let signs = from_sign & FROM_ONES ^ to_sign & TO_ONES;
+    let small = payload ^ pair(from_sign, to_sign);
+    let low_bytes = signs ^ crc32_like(0, 0, 0, small & 0xFFFF_0000_FFFF);
+    match small & 0xFFFF_0000_FFFF_0000 {
+        0 => Some(low_bytes),
+        high_bytes => {
+            let is_whole = from.unsigned_abs() <= LINE_MAX && to.unsigned_abs() <= LINE_MAX;
+            is_whole.then(|| low_bytes ^ crc32_like(0, 0, 0, high_bytes))
+        }
+    }
+}
+
 /// The place without its lowest byte, which hits in a row share.
 const fn group(place: u32) -> u32 {
     place & !(PLACES_ALIKE - 1)
@@ -165,8 +188,21 @@ mod tests {
     use crate::limits::NAME_ID_MAX;
     use proptest::prelude::*;
 
-    /// Lines around the limits, of three bytes and more.
-    const LINES: [u32; 8] = [0, 1, 8, LINE_MAX - 1, LINE_MAX, LINE_MAX + 1, 0xFF_FFFF, 0x100_0001];
+    /// Lines around the limits, of two bytes and more.
+    const LINES: [u32; 12] = [
+        0,
+        1,
+        8,
+        0x1234,
+        0xFFFF,
+        0x1_0000,
+        0x1_0001,
+        LINE_MAX - 1,
+        LINE_MAX,
+        LINE_MAX + 1,
+        0xFF_FFFF,
+        0x100_0001,
+    ];
 
     fn any_hit() -> impl Strategy<Value = Words> {
         let line = prop::sample::select(&LINES[..]);
