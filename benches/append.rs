@@ -23,15 +23,16 @@ fn in_memory() -> Recorder {
     Recorder::with_storage(Box::new(open), Vec::new(), "memory".into()).expect("a log")
 }
 
-/// A log in memory with room for all that a bench can ask for, for what is not about growth.
+/// A recorder that has recorded other lines of its files before, so that its own memory is touched, too.
 fn recorder_and_files(count: usize) -> (Recorder, Vec<hitlog::FileId>) {
     let recorder = in_memory();
     let files: Vec<_> = (0..count).map(|number| recorder.file(format!("{number}.py"))).collect();
-    files.iter().for_each(|file| recorder.line(*file, BATCH + 1));
+    let others = (BATCH + 1)..(BATCH + 5000);
+    files.iter().for_each(|file| others.clone().for_each(|line| recorder.line(*file, line)));
     (recorder, files)
 }
 
-/// Lines that change the file each time: a function of one file that calls those of others.
+/// Lines that change the file each time, if there are several: a function that calls those of others.
 fn fill_in_turn((recorder, files): &mut (Recorder, Vec<hitlog::FileId>)) {
     let in_turn = files.iter().cycle();
     (1..=BATCH).zip(in_turn).for_each(|(line, file)| recorder.line(*file, black_box(line)));
@@ -47,6 +48,8 @@ fn by_threads(count: usize) -> Duration {
     let (recorder, start) = (in_memory(), Barrier::new(count));
     let fill = |number: usize| {
         let file = recorder.file(format!("{number}.py"));
+        // A thread's own memory is touched before.
+        (BATCH + 1..BATCH + 5000).for_each(|line| recorder.line(file, line));
         start.wait();
         let begin = Instant::now();
         (1..=BATCH).for_each(|line| recorder.line(file, black_box(line)));
@@ -69,7 +72,7 @@ fn append(criterion: &mut Criterion) {
         });
     });
     group.bench_function("line, into memory already touched", |bencher| {
-        bencher.iter_batched_ref(in_memory, fill, BatchSize::PerIteration);
+        bencher.iter_batched_ref(|| recorder_and_files(1), fill_in_turn, BatchSize::PerIteration);
     });
     for (what, count) in [("line, by a thread", 1), ("line, by each of two threads at once", 2)] {
         group.bench_function(what, |bencher| {

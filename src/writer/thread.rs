@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::hot::Hot;
 use super::process::{Given, Process, Shared};
@@ -25,16 +25,29 @@ const ATTEMPTS: u32 = 8;
 /// One thread's part of a recorder.
 pub(super) struct Thread {
     shared: Arc<Shared>,
-    hot: Arc<Wiped<Hot>>,
+    hot_pages: Arc<Wiped<Hot>>,
+    /// What lies in `hot_pages`, without the way there.
+    hot: *const Hot,
     /// This thread's own context, if it has one; kept across fork.
-    own_context: Cell<Option<u32>>,
+    own_context: Arc<AtomicU32>,
+    /// Where the context of this thread's hits stands: `own_context`, or the one that all threads share.
+    context: Cell<*const AtomicU32>,
     /// Number of this thread in the log, and the process in which it got it.
     number: Cell<u32>,
     process: Cell<*const Process>,
 }
 
+/// A recorder, and a thread's part of it.
+#[derive(Clone, Copy)]
+struct Last {
+    shared: *const Shared,
+    thread: *const Thread,
+}
+
+const NONE: Last = Last { shared: std::ptr::null(), thread: std::ptr::null() };
+
 thread_local! {
-    static LAST: Cell<*const Thread> = const { Cell::new(std::ptr::null()) };
+    static LAST: Cell<Last> = const { Cell::new(NONE) };
     static THREADS: RefCell<ThreadList> = const { RefCell::new(ThreadList(Vec::new())) };
 }
 
@@ -44,7 +57,7 @@ struct ThreadList(Vec<Box<Thread>>);
 
 impl Drop for ThreadList {
     fn drop(&mut self) {
-        LAST.set(std::ptr::null());
+        LAST.set(NONE);
     }
 }
 
@@ -52,22 +65,21 @@ impl Drop for ThreadList {
 #[inline(always)]
 pub(super) fn with<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> Option<R> {
     let last = LAST.get();
-    // SAFETY: LAST points to a Thread that THREADS of this very thread owns; it is reset before that
-    // list is changed or dropped.
-    let thread = unsafe { last.as_ref() };
-    match thread {
-        Some(thread) if Arc::ptr_eq(&thread.shared, shared) => Some(work(thread)),
-        _ => find(shared, work),
+    if last.shared != Arc::as_ptr(shared) {
+        return find(shared, work);
     }
+    // SAFETY: LAST points to a Thread that THREADS of this very thread owns, and which keeps its `shared`
+    // alive; it is reset before that list is changed or dropped.
+    Some(work(unsafe { &*last.thread }))
 }
 
 #[cold]
 fn find<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> Option<R> {
-    LAST.set(std::ptr::null());
+    LAST.set(NONE);
     match THREADS.try_with(|list| find_in(&mut *list.try_borrow_mut().ok()?, shared)) {
         Ok(thread) => {
             let thread = thread?;
-            LAST.set(thread);
+            LAST.set(Last { shared: Arc::as_ptr(shared), thread });
             // SAFETY: just found in the list, which nobody changes during `work`: that needs `find`,
             // which `work` does not call.
             Some(work(unsafe { thread.as_ref() }?))
@@ -92,29 +104,41 @@ fn find_in(list: &mut ThreadList, shared: &Arc<Shared>) -> Option<*const Thread>
 
 impl Thread {
     fn new(shared: &Arc<Shared>) -> io::Result<Thread> {
+        let hot_pages = Arc::new(Wiped::<Hot>::new()?);
         Ok(Thread {
             shared: Arc::clone(shared),
-            hot: Arc::new(Wiped::new()?),
-            own_context: Cell::new(None),
+            hot: &raw const **hot_pages,
+            hot_pages,
+            own_context: Arc::default(),
+            context: Cell::new(&raw const shared.context),
             number: Cell::new(0),
             process: Cell::new(std::ptr::null()),
         })
     }
 
+    #[inline(always)]
+    fn hot(&self) -> &Hot {
+        // SAFETY: it lies in `hot_pages`, which lives as long as `self`.
+        unsafe { &*self.hot }
+    }
+
     /// The context that this thread's hits belong to.
     #[inline(always)]
     pub(super) fn context(&self) -> u32 {
-        match self.own_context.get() {
-            Some(own) => own,
-            None => self.shared.context.load(Ordering::Relaxed),
-        }
+        // SAFETY: it points into `own_context` or `shared`, which live as long as `self`.
+        unsafe { &*self.context.get() }.load(Ordering::Relaxed)
+    }
+
+    fn own_context(&self) -> Option<u32> {
+        let is_own = std::ptr::eq(self.context.get(), Arc::as_ptr(&self.own_context));
+        is_own.then(|| self.own_context.load(Ordering::Relaxed))
     }
 
     #[inline]
     pub(super) fn line(&self, file: u32, line: u32) {
         let words = Words::line(self.context(), file, line);
         // An end of an arc is never i32::MIN: as a key, a line differs from every arc.
-        let hot = &**self.hot;
+        let hot = self.hot();
         if hot.is_new([words.payload[0], words.payload[1] | 1 << 63]) {
             self.append_line(hot, words.payload[0], line);
         }
@@ -127,7 +151,7 @@ impl Thread {
             return self.shared.lose();
         }
         let words = Words::arc(self.context(), file, from, to);
-        let hot = &**self.hot;
+        let hot = self.hot();
         if hot.is_new(words.payload) {
             self.append_arc(hot, words.payload[0], from, to);
         }
@@ -162,7 +186,7 @@ impl Thread {
         let names = [(NameSpace::Context, context), (NameSpace::File, file)];
         let within_limits = Record::from_words(words).is_some();
         if within_limits && self.append(words, &names) {
-            self.hot.prepare(words.payload[0]);
+            self.hot().prepare(words.payload[0]);
         } else {
             self.shared.lose();
         }
@@ -198,11 +222,11 @@ impl Thread {
             if !self.make_room(process, 1) {
                 return false;
             }
-            let serial = self.hot.serial.load(Ordering::Relaxed);
+            let serial = self.hot().serial.load(Ordering::Relaxed);
             if !names.iter().all(|(space, id)| self.write_name(process, *space, *id)) {
                 return false;
             }
-            if self.hot.room() > 0 && self.hot.serial.load(Ordering::Relaxed) == serial {
+            if self.hot().room() > 0 && self.hot().serial.load(Ordering::Relaxed) == serial {
                 return self.put_front(process, words);
             }
         }
@@ -213,10 +237,10 @@ impl Thread {
     /// may need room itself; that ends, because a log is opened and resumed once at most meanwhile.
     fn make_room(&self, process: &Process, need: u32) -> bool {
         for _ in 0..ATTEMPTS {
-            if self.hot.room() >= need {
+            if self.hot().room() >= need {
                 return true;
             }
-            let Some(given) = process.give_block(&self.shared, &self.hot, need) else {
+            let Some(given) = process.give_block(&self.shared, &self.hot_pages, need) else {
                 return false;
             };
             self.settle_in(process, given);
@@ -229,7 +253,7 @@ impl Thread {
         if given.resumed {
             self.put_front(process, Record::Resumed { time_ns }.words());
         }
-        let (of_process, own) = (self.shared.context.load(Ordering::Relaxed), self.own_context.get());
+        let (of_process, own) = (self.shared.context.load(Ordering::Relaxed), self.own_context());
         if given.opened {
             self.restate(of_process, PROCESS_CONTEXT, time_ns);
         }
@@ -248,19 +272,19 @@ impl Thread {
 
     /// Stores into the first free slot, which must exist.
     fn put_front(&self, process: &Process, words: Words) -> bool {
-        let slot = self.hot.next.load(Ordering::Relaxed);
+        let slot = self.hot().next.load(Ordering::Relaxed);
         let stored = self.put(process, slot, words);
-        self.hot.next.store(slot + u32::from(stored), Ordering::Relaxed);
+        self.hot().next.store(slot + u32::from(stored), Ordering::Relaxed);
         stored
     }
 
     fn put(&self, process: &Process, slot: u32, words: Words) -> bool {
-        if !self.hot.is_memory() {
-            let serial = self.hot.serial.load(Ordering::Relaxed);
+        if !self.hot().is_memory() {
+            let serial = self.hot().serial.load(Ordering::Relaxed);
             return process.write_through(serial, slot, words).is_ok();
         }
         // SAFETY: there is memory, and the callers take slots of this thread's block only.
-        unsafe { self.hot.put(slot, words) };
+        unsafe { self.hot().put(slot, words) };
         true
     }
 
@@ -271,10 +295,10 @@ impl Thread {
         if !self.make_room(process, (2 * count).max(count + COPY_DISTANCE)) {
             return false;
         }
-        let end = self.hot.end.load(Ordering::Relaxed);
+        let end = self.hot().end.load(Ordering::Relaxed);
         let back = (end - count..end).zip(records).rev();
         let stored = back.take_while(|(slot, words)| self.put(process, *slot, **words)).count() as u32;
-        self.hot.shorten(end - stored);
+        self.hot().shorten(end - stored);
         stored == count && records.iter().all(|words| self.put_front(process, *words))
     }
 
@@ -284,7 +308,7 @@ impl Thread {
             return space == NameSpace::Context;
         }
         let Some(name) = self.shared.names.get(space, id) else { return false };
-        if name.is_written_in(self.hot.serial.load(Ordering::Relaxed)) {
+        if name.is_written_in(self.hot().serial.load(Ordering::Relaxed)) {
             return true;
         }
         let mut records: Vec<Words> = chunks_of(space, id, &name.text).collect();
@@ -296,11 +320,11 @@ impl Thread {
             if !self.make_room(process, 1) {
                 return false;
             }
-            let serial = self.hot.serial.load(Ordering::Relaxed);
+            let serial = self.hot().serial.load(Ordering::Relaxed);
             if !records.chunks(NAME_PIECE).all(|piece| self.put_twice(process, piece)) {
                 return false;
             }
-            if self.hot.serial.load(Ordering::Relaxed) == serial {
+            if self.hot().serial.load(Ordering::Relaxed) == serial {
                 name.set_written_in(serial);
                 return true;
             }
@@ -325,7 +349,12 @@ impl Thread {
     /// Makes `context` this thread's own (`None`: follow the process's again); returns what was before.
     pub(super) fn switch_own_context(&self, context: Option<u32>) -> Option<u32> {
         self.begin();
-        let before = self.own_context.replace(context);
+        let before = self.own_context();
+        self.own_context.store(context.unwrap_or(0), Ordering::Relaxed);
+        self.context.set(match context {
+            Some(_) => Arc::as_ptr(&self.own_context),
+            None => &raw const self.shared.context,
+        });
         self.write_switch(before.unwrap_or(0), context.unwrap_or(0), self.number.get());
         before
     }
@@ -356,14 +385,14 @@ impl Thread {
     /// Ends the log, if this process has one.
     pub(super) fn end(&self, reason: EndReason, exit_code: Option<u16>) {
         let Some(process) = self.shared.existing_process() else { return };
-        if process.end(&self.hot, reason, exit_code) {
+        if process.end(&self.hot_pages, reason, exit_code) {
             return;
         }
         // Room first: it may lie in another segment, and the trailer counts that one's records.
         if self.make_room(process, 1 + COPY_DISTANCE) {
             let trailer = process.later_trailer(reason, exit_code);
             if self.put_twice(process, &[trailer.words()]) {
-                process.end_again(&self.hot);
+                process.end_again(&self.hot_pages);
             }
         }
     }
@@ -372,7 +401,7 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(process) = self.shared.existing_process() {
-            process.take_back(&self.hot);
+            process.take_back(&self.hot_pages);
         }
     }
 }
