@@ -43,10 +43,12 @@ fn fill(recorder: &mut Recorder) {
     (1..=BATCH).for_each(|line| recorder.line(file, black_box(line)));
 }
 
-/// How long each of so many threads takes for a batch of its own, all at once.
-fn by_threads(count: usize) -> Duration {
-    let (recorder, start) = (in_memory(), Barrier::new(count));
+/// How long each of `count` threads takes for a batch of its own, all at once, with so many recorders in turn.
+fn by_threads(count: usize, recorders: usize) -> Duration {
+    let recorders: Vec<_> = (0..recorders).map(|_| in_memory()).collect();
+    let start = Barrier::new(count);
     let fill = |number: usize| {
+        let recorder = &recorders[number % recorders.len()];
         let file = recorder.file(format!("{number}.py"));
         // A thread's own memory is touched before.
         (BATCH + 1..BATCH + 5000).for_each(|line| recorder.line(file, line));
@@ -56,6 +58,7 @@ fn by_threads(count: usize) -> Duration {
         begin.elapsed()
     };
     thread::scope(|scope| {
+        let fill = &fill;
         let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || fill(number))).collect();
         let times = threads.into_iter().map(|thread| thread.join().expect("a batch"));
         times.sum::<Duration>() / count as u32
@@ -74,9 +77,13 @@ fn append(criterion: &mut Criterion) {
     group.bench_function("line, into memory already touched", |bencher| {
         bencher.iter_batched_ref(|| recorder_and_files(1), fill_in_turn, BatchSize::PerIteration);
     });
-    for (what, count) in [("line, by a thread", 1), ("line, by each of two threads at once", 2)] {
+    for (what, count, recorders) in [
+        ("line, by a thread", 1, 1),
+        ("line, by each of two threads at once", 2, 1),
+        ("line, by each of two threads that share nothing", 2, 2),
+    ] {
         group.bench_function(what, |bencher| {
-            bencher.iter_custom(|rounds| (0..rounds).map(|_| by_threads(count)).sum());
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| by_threads(count, recorders)).sum());
         });
     }
     group.bench_function("line, eight files in turn", |bencher| {
