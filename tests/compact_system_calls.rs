@@ -70,9 +70,9 @@ impl Bench {
         fs::write(bench.at(TEST_FILE), "").unwrap();
         let source = bench.source().to_str().unwrap().to_owned();
         let mut log = ProcessLog::new(1);
-        bench.write_source("total = 0\n", &mut log);
         log.line(KEPT, &source, 1);
         if work == Work::Update {
+            bench.write_source("total = 0\n", &mut log);
             bench.write_tests(&[(KEPT, "passed"), (AGAIN, "failed")]);
         }
         log.write(&bench.run());
@@ -258,7 +258,7 @@ fn is_whole_whenever_killed(work: Work) {
     let Some(mut calls) = all_calls(&bench) else { return };
     let is_counted = |call: &Call| work == Work::Compaction || may_change_files(call.number);
     calls.retain(is_counted);
-    let (mut old, mut new) = (0, 0);
+    let (mut killed, mut old, mut new) = (0, 0, 0);
     for nth in 1..=calls.len() {
         bench.reset();
         let reader = Connection::open(bench.output()).unwrap();
@@ -268,7 +268,7 @@ fn is_whole_whenever_killed(work: Work) {
             number += usize::from(is_counted(call));
             if number == nth { Fate::Killed } else { Fate::Made }
         });
-        assert_eq!(ended.unwrap().status.signal(), Some(libc::SIGKILL), "{nth}");
+        killed += usize::from(ended.unwrap().status.signal() == Some(libc::SIGKILL));
         let found = fs::read(bench.output()).unwrap();
         assert!(found == bench.old || found == bench.new, "killed at {nth}, {:?}", calls[nth - 1]);
         old += usize::from(found == bench.old);
@@ -282,6 +282,8 @@ fn is_whole_whenever_killed(work: Work) {
             assert!(bench.leftovers().is_empty(), "{nth}: {:?}", bench.leftovers());
         }
     }
+    // Threads wait for each other more or less often: the last calls may not be reached.
+    assert!(killed > calls.len() - 10, "{killed} of {}", calls.len());
     assert!(old > 20 && new > 0, "{old} times before the rename, {new} times after it");
 }
 
@@ -302,13 +304,11 @@ fn updating_process() {
     let Some(run) = std::env::var_os("HITLOG_TEST_RUN") else { return };
     let output = std::env::var_os("HITLOG_TEST_OUTPUT").unwrap();
     let ended = renew(run.into(), Path::new(&output), &[test_of(AGAIN).to_owned()], &[]);
-    let status = match ended {
-        Ok(report) => i32::from(!report.is_whole() || !report.notes.is_empty()),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "hitlog: {error}");
-            2
-        }
+    let (status, said) = match ended {
+        Ok(report) => (i32::from(!report.is_whole()), report.to_string()),
+        Err(error) => (2, format!("hitlog: {error}\n")),
     };
+    let _ = std::io::stderr().write_all(said.as_bytes());
     std::process::exit(status);
 }
 
@@ -402,6 +402,23 @@ fn whatever_cannot_be_written_is_told_by_the_thread_that_fills_pages_too() {
     }
 }
 
+#[test]
+fn a_test_whose_file_cannot_be_looked_at_stays_in_the_recording() {
+    let bench = Bench::new(Work::Update);
+    let mut looks = 0;
+    let ended = bench.work(|_, call| {
+        let is_look = call.file.as_ref().is_some_and(|file| *file == bench.at(TEST_FILE));
+        looks += usize::from(is_look);
+        if is_look { Fate::Fails(libc::EIO) } else { Fate::Made }
+    });
+    let Some(ended) = ended else {
+        println!("skipped: ptrace(2) is not allowed here");
+        return;
+    };
+    assert!(ended.status.success() && looks > 0, "{looks}: {ended:?}");
+    assert_sound(&bench);
+}
+
 /// Whether `call` brings the file that becomes the output to the medium.
 fn is_sync(call: &Call) -> bool {
     let is_temporary = call
@@ -437,7 +454,10 @@ fn fails(bench: &Bench, calls: &[Call], Fault { nth, errno, for_ever }: Fault) -
     let found = fs::read(bench.output()).unwrap_or_else(|error| panic!("{error}: {what}"));
     match ended.status.code() {
         Some(0) => {
-            assert!(found == bench.new, "done, but not whole: {what}");
+            // An update takes a source that it cannot read for changed, and says what it does not know of tests.
+            let is_about_sources = bench.work == Work::Update
+                && (is_of("/shop") || said.contains("tests.json: not understood"));
+            assert!(found == bench.new || is_about_sources, "done, but not whole: {what}");
             // Interrupted, it is called again.
             let is_synced = errno == libc::EINTR || !failed.iter().any(is_sync);
             assert!(is_synced, "done, but it was not synced: {what}");

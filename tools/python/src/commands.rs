@@ -1,13 +1,11 @@
 //! What the plugin and the command need outside of the recording itself.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use hitlog::compactor::{self, Options, Report};
-use hitlog::query::affected::{
-    Options as Question, Renewal, Request, Surroundings, affected as ask, renewal,
-};
+use hitlog::query::affected::{Options as Question, Request, Surroundings, affected as ask};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
