@@ -3,10 +3,9 @@
 #[path = "common/process_log.rs"]
 mod process_log;
 
-use hitlog::compactor::{
-    Changes, CombineOptions, Options, PathMap, Recording, combine, compact, update,
-};
+use hitlog::compactor::{CombineOptions, Options, PathMap, Recording, combine, compact, update};
 use hitlog::format::{EndReason, Record};
+use hitlog::query::affected::Renewal;
 use process_log::{MONOTONIC_START_NS, ProcessLog};
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -324,7 +323,7 @@ fn an_updated_recording_keeps_what_is_still_true() {
         let base = folder.compact("base.db", &[worker, child, other], false);
         let recorded = folder.compact("recorded.db", &[again], false);
         let outcomes = [("t.py::a", "passed"), ("t.py::b", "failed")];
-        let changes = Changes {
+        let changes = Renewal {
             replaced: [replaced.to_owned()].into(),
             gone: ["/gone.py".to_owned()].into(),
             // Line 3 is another one, and what was below line 1 went down.

@@ -1,5 +1,6 @@
 //! The compactor is killed at every system call, and every call on a file fails: the output is the old one
-//! or the new one, whole, and what failed is told.
+//! or the new one, whole, and what failed is told. The same when a run of some tests is put into the recording
+//! of all, as `pytest --hitlog-affected` does.
 //!
 //! The faults come from outside, by ptrace(2): what is tested is the program as it is released, and SQLite's
 //! calls fail as ours do. Eight errors, once and for every later call of the kind. `HITLOG_FAULTS`
@@ -16,55 +17,143 @@ mod random;
 mod tracer;
 
 use errors::ERRORS;
+use hitlog::compactor::renew;
+use hitlog::format::Record;
 use process_log::ProcessLog;
 use random::{Random, figure};
 use rusqlite::Connection;
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 use tracer::{Call, Fate, is_on_files, trace};
+
+/// The context of a test that runs once, and of one that an update runs again.
+const KEPT: &str = "tests/t.py::a|run";
+const AGAIN: &str = "tests/t.py::b|run";
+const TEST_FILE: &str = "tests/t.py";
+
+/// The test whose body `context` is.
+fn test_of(context: &str) -> &str {
+    context.trim_end_matches("|run")
+}
+
+/// How a run gets into the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// It is all that the output holds.
+    Compaction,
+    /// The output holds a run of all tests, and one of them ran again.
+    Update,
+}
 
 /// A run, its output of before, and what the output is to become.
 struct Bench {
+    work: Work,
     folder: tempfile::TempDir,
     old: Vec<u8>,
     new: Vec<u8>,
 }
 
 impl Bench {
-    fn new() -> Bench {
-        let bench = Bench { folder: tempfile::tempdir().unwrap(), old: Vec::new(), new: Vec::new() };
-        fs::create_dir_all(bench.run()).unwrap();
-        fs::create_dir_all(bench.output().parent().unwrap()).unwrap();
+    fn new(work: Work) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bench = Bench { work, folder, old: Vec::new(), new: Vec::new() };
+        for path in [bench.run(), bench.output(), bench.source(), bench.at(TEST_FILE)] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        fs::create_dir(bench.run()).unwrap();
+        fs::write(bench.at(TEST_FILE), "").unwrap();
+        let source = bench.source().to_str().unwrap().to_owned();
         let mut log = ProcessLog::new(1);
-        log.line("tests/t.py::a|run", "/shop/cart.py", 1).write(&bench.run());
-        let old = bench.compact_untraced();
+        log.line(KEPT, &source, 1);
+        if work == Work::Update {
+            bench.write_source("total = 0\n", &mut log);
+            bench.write_tests(&[(KEPT, "passed"), (AGAIN, "failed")]);
+        }
+        log.write(&bench.run());
+        let ended = bench.command(Work::Compaction, 1).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        bench.old = fs::read(bench.output()).unwrap();
+        if work == Work::Update {
+            fs::remove_dir_all(bench.run()).unwrap();
+            fs::create_dir(bench.run()).unwrap();
+            log = ProcessLog::new(2);
+            // The line that the other test ran goes down.
+            bench.write_source("# in cents\ntotal = 0\n", &mut log);
+            bench.write_tests(&[(AGAIN, "passed")]);
+        }
         (2..50).for_each(|line| {
-            log.line("tests/t.py::b|run", "/shop/cart.py", line);
+            log.line(AGAIN, &source, line);
         });
         log.write(&bench.run());
-        let new = bench.compact_untraced();
-        assert!(old != new);
-        Bench { old, new, ..bench }
+        bench.new = bench.work_untraced();
+        assert!(bench.old != bench.new);
+        assert_sound(&bench);
+        bench
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn run(&self) -> PathBuf {
-        self.folder.path().join("run")
+        self.at("run")
     }
 
     fn output(&self) -> PathBuf {
-        self.folder.path().join("out").join("hitlog.db")
+        self.at("out/hitlog.db")
     }
 
-    fn command(&self, threads: u32) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hitlog"));
-        command.args(["compact", "--strict", "--threads", &threads.to_string()]).arg(self.run());
-        command.arg("-o").arg(self.output());
+    fn source(&self) -> PathBuf {
+        self.at("shop/cart.py")
+    }
+
+    /// Writes the program that is tested, as the process of `log` loads it.
+    fn write_source(&self, text: &str, log: &mut ProcessLog) {
+        fs::write(self.source(), text).unwrap();
+        let file = log.file(self.source().to_str().unwrap());
+        let metadata = fs::metadata(self.source()).unwrap();
+        let mtime_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+        log.push(Record::FileFacts { file, size: metadata.len(), mtime_ns });
+    }
+
+    /// Writes what pytest says of the tests that ran: how each `context` ended.
+    fn write_tests(&self, ends: &[(&str, &str)]) {
+        let ends: BTreeMap<&str, &str> =
+            ends.iter().map(|(context, end)| (test_of(context), *end)).collect();
+        let surroundings = serde_json::json!({ "root": self.folder.path(), "interpreter": "/none" });
+        let told = serde_json::json!({ "outcomes": ends, "surroundings": surroundings });
+        fs::write(self.run().join("tests.json"), told.to_string()).unwrap();
+    }
+
+    fn command(&self, work: Work, threads: u32) -> Command {
+        let mut command;
+        match work {
+            Work::Compaction => {
+                command = Command::new(env!("CARGO_BIN_EXE_hitlog"));
+                command
+                    .args(["compact", "--strict", "--threads", &threads.to_string()])
+                    .arg(self.run());
+                command.arg("-o").arg(self.output());
+            }
+            Work::Update => {
+                command = Command::new(std::env::current_exe().unwrap());
+                command.args(["--exact", "updating_process", "--ignored", "--nocapture"]);
+                command.env("HITLOG_TEST_RUN", self.run()).env("HITLOG_TEST_OUTPUT", self.output());
+                command.env("RAYON_NUM_THREADS", threads.to_string());
+            }
+        }
         command
     }
 
-    fn compact_untraced(&self) -> Vec<u8> {
-        assert!(self.command(1).output().unwrap().status.success());
+    fn work_untraced(&self) -> Vec<u8> {
+        let ended = self.command(self.work, 1).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
         fs::read(self.output()).unwrap()
     }
 
@@ -76,22 +165,31 @@ impl Bench {
         fs::write(self.output(), &self.old).unwrap();
     }
 
-    /// Compacts over the old output; `decide` is told the number of each call from the first one on that
+    /// Works on the old output; `decide` is told the number of each call from the first one on that
     /// names a file of this bench: what comes before is the dynamic linker's.
-    fn compact(&self, decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
-        self.compact_by(1, decide)
+    fn work(&self, decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
+        self.work_by(1, decide)
     }
 
     /// With several threads it differs from run to run which call has which number.
-    fn compact_by(&self, threads: u32, mut decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
+    fn work_by(&self, threads: u32, mut decide: impl FnMut(usize, &Call) -> Fate) -> Option<Output> {
         self.reset();
         let is_ours =
             |call: &Call| call.file.as_ref().is_some_and(|file| file.starts_with(self.folder.path()));
         let mut number = 0;
-        trace(&mut self.command(threads), |call| {
+        trace(&mut self.command(self.work, threads), |call| {
             number += usize::from(number > 0 || is_ours(call));
             if number == 0 { Fate::Made } else { decide(number, call) }
         })
+    }
+
+    /// Makes what lies beside the output an hour old: what is young may be about to be used.
+    fn age_leftovers(&self) {
+        for name in self.leftovers() {
+            let leftover =
+                File::options().write(true).open(self.output().with_file_name(name)).unwrap();
+            leftover.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        }
     }
 
     /// What lies beside the output.
@@ -105,7 +203,7 @@ impl Bench {
 /// The calls of an undisturbed compaction; `None`, with a message, where nothing can be traced.
 fn all_calls(bench: &Bench) -> Option<Vec<Call>> {
     let mut calls = Vec::new();
-    let ended = bench.compact(|_, call| {
+    let ended = bench.work(|_, call| {
         calls.push(call.clone());
         Fate::Made
     });
@@ -118,24 +216,59 @@ fn all_calls(bench: &Bench) -> Option<Vec<Call>> {
     Some(calls)
 }
 
-fn is_sound(output: &Path) -> bool {
-    let connection = Connection::open(output).unwrap();
-    connection
-        .query_row("pragma integrity_check", [], |row| row.get(0))
-        .is_ok_and(|text: String| text == "ok")
+/// Fails unless SQLite finds nothing wrong with the output, and it knows of the test that did not run again.
+fn assert_sound(bench: &Bench) {
+    let connection = Connection::open(bench.output()).unwrap();
+    let check: String = connection.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let mut who = Command::new(env!("CARGO_BIN_EXE_hitlog"));
+    who.args(["who", "cart.py:1-2", "--format=names", "--db"]).arg(bench.output());
+    let told = who.output().unwrap();
+    let tests = String::from_utf8(told.stdout.clone()).unwrap();
+    assert!(tests.lines().any(|test| test == test_of(KEPT)), "{told:?}");
 }
 
-#[test]
-fn killed_at_any_system_call_the_output_is_the_old_one_or_the_new_one() {
-    let bench = Bench::new();
-    let Some(calls) = all_calls(&bench) else { return };
-    let (mut old, mut new) = (0, 0);
+/// Whether the call `number` may change what is in a file or folder, or who holds it.
+fn may_change_files(number: i64) -> bool {
+    let is_reading = [
+        libc::SYS_stat,
+        libc::SYS_lstat,
+        libc::SYS_access,
+        libc::SYS_readlink,
+        libc::SYS_statfs,
+        libc::SYS_newfstatat,
+        libc::SYS_readlinkat,
+        libc::SYS_statx,
+        libc::SYS_faccessat2,
+        libc::SYS_read,
+        libc::SYS_pread64,
+        libc::SYS_fstat,
+        libc::SYS_lseek,
+        libc::SYS_getdents64,
+        // Locks of SQLite's, which no process outlives.
+        libc::SYS_fcntl,
+    ];
+    is_on_files(number) && !is_reading.contains(&number)
+}
+
+/// Kills a compaction at each of its calls. Of an update, which makes some 2,000, at each that may change a
+/// file: between two of these, what is on the disk stays the same.
+fn is_whole_whenever_killed(work: Work) {
+    let bench = Bench::new(work);
+    let Some(mut calls) = all_calls(&bench) else { return };
+    let is_counted = |call: &Call| work == Work::Compaction || may_change_files(call.number);
+    calls.retain(is_counted);
+    let (mut killed, mut old, mut new) = (0, 0, 0);
     for nth in 1..=calls.len() {
         bench.reset();
         let reader = Connection::open(bench.output()).unwrap();
         reader.execute_batch("begin; select * from context").unwrap();
-        let kill = |number, _: &Call| if number == nth { Fate::Killed } else { Fate::Made };
-        bench.compact(kill).unwrap();
+        let mut number = 0;
+        let ended = bench.work(|_, call| {
+            number += usize::from(is_counted(call));
+            if number == nth { Fate::Killed } else { Fate::Made }
+        });
+        killed += usize::from(ended.unwrap().status.signal() == Some(libc::SIGKILL));
         let found = fs::read(bench.output()).unwrap();
         assert!(found == bench.old || found == bench.new, "killed at {nth}, {:?}", calls[nth - 1]);
         old += usize::from(found == bench.old);
@@ -143,14 +276,40 @@ fn killed_at_any_system_call_the_output_is_the_old_one_or_the_new_one() {
         let temporary = |name: &String| name.starts_with(".hitlog-") && name.ends_with(".tmp");
         assert!(bench.leftovers().iter().all(temporary), "{nth}: {:?}", bench.leftovers());
         if nth % 10 == 0 {
-            assert!(is_sound(&bench.output()), "{nth}");
-            assert!(
-                bench.compact_untraced() == bench.new,
-                "{nth}: the second run gives the same bytes"
-            );
+            assert_sound(&bench);
+            bench.age_leftovers();
+            assert!(bench.work_untraced() == bench.new, "{nth}: the second run gives the same bytes");
+            assert!(bench.leftovers().is_empty(), "{nth}: {:?}", bench.leftovers());
         }
     }
+    // Threads wait for each other more or less often: the last calls may not be reached.
+    assert!(killed > calls.len() - 10, "{killed} of {}", calls.len());
     assert!(old > 20 && new > 0, "{old} times before the rename, {new} times after it");
+}
+
+#[test]
+fn killed_at_any_system_call_the_output_is_the_old_one_or_the_new_one() {
+    is_whole_whenever_killed(Work::Compaction);
+}
+
+#[test]
+fn an_update_killed_at_any_system_call_leaves_the_old_recording_or_the_new_one() {
+    is_whole_whenever_killed(Work::Update);
+}
+
+/// Not a test: what pytest does with the run of affected tests.
+#[test]
+#[ignore = "the updating process of other tests"]
+fn updating_process() {
+    let Some(run) = std::env::var_os("HITLOG_TEST_RUN") else { return };
+    let output = std::env::var_os("HITLOG_TEST_OUTPUT").unwrap();
+    let ended = renew(run.into(), Path::new(&output), &[test_of(AGAIN).to_owned()], &[]);
+    let (status, said) = match ended {
+        Ok(report) => (i32::from(!report.is_whole()), report.to_string()),
+        Err(error) => (2, format!("hitlog: {error}\n")),
+    };
+    let _ = std::io::stderr().write_all(said.as_bytes());
+    std::process::exit(status);
 }
 
 /// Which call fails, and how.
@@ -174,7 +333,16 @@ fn all_faults(calls: &[Call]) -> Vec<Fault> {
 
 #[test]
 fn whatever_call_fails_the_output_is_whole_and_the_failure_is_told() {
-    let Some(calls) = all_calls(&Bench::new()) else { return };
+    is_whole_whatever_fails(Work::Compaction);
+}
+
+#[test]
+fn whatever_call_of_an_update_fails_the_recording_is_whole_and_the_failure_is_told() {
+    is_whole_whatever_fails(Work::Update);
+}
+
+fn is_whole_whatever_fails(work: Work) {
+    let Some(calls) = all_calls(&Bench::new(work)) else { return };
     let mut faults = all_faults(&calls);
     assert!(faults.len() > 1000, "{}", faults.len());
     Random(random::seed()).shuffle(&mut faults);
@@ -189,7 +357,7 @@ fn whatever_call_fails_the_output_is_whole_and_the_failure_is_told() {
             .map(|part| {
                 let calls = &calls;
                 scope.spawn(move || {
-                    let bench = Bench::new();
+                    let bench = Bench::new(work);
                     part.iter().filter(|fault| fails(&bench, calls, **fault)).count()
                 })
             })
@@ -201,7 +369,7 @@ fn whatever_call_fails_the_output_is_whole_and_the_failure_is_told() {
 
 #[test]
 fn whatever_cannot_be_written_is_told_by_the_thread_that_fills_pages_too() {
-    let bench = Bench::new();
+    let bench = Bench::new(Work::Compaction);
     let is_write = |call: &Call| {
         let extension = call.file.as_ref().and_then(|file| file.extension());
         call.number == libc::SYS_pwrite64 && extension.is_some_and(|extension| extension == "tmp")
@@ -210,7 +378,7 @@ fn whatever_cannot_be_written_is_told_by_the_thread_that_fills_pages_too() {
     for nth in 1.. {
         for for_ever in [true, false] {
             let mut writes = 0;
-            let ended = bench.compact_by(2, |_, call| {
+            let ended = bench.work_by(2, |_, call| {
                 writes += usize::from(is_write(call));
                 let is_it = is_write(call) && (writes == nth || for_ever && writes > nth);
                 if is_it { Fate::Fails(libc::ENOSPC) } else { Fate::Made }
@@ -234,6 +402,23 @@ fn whatever_cannot_be_written_is_told_by_the_thread_that_fills_pages_too() {
     }
 }
 
+#[test]
+fn a_test_whose_file_cannot_be_looked_at_stays_in_the_recording() {
+    let bench = Bench::new(Work::Update);
+    let mut looks = 0;
+    let ended = bench.work(|_, call| {
+        let is_look = call.file.as_ref().is_some_and(|file| *file == bench.at(TEST_FILE));
+        looks += usize::from(is_look);
+        if is_look { Fate::Fails(libc::EIO) } else { Fate::Made }
+    });
+    let Some(ended) = ended else {
+        println!("skipped: ptrace(2) is not allowed here");
+        return;
+    };
+    assert!(ended.status.success() && looks > 0, "{looks}: {ended:?}");
+    assert_sound(&bench);
+}
+
 /// Whether `call` brings the file that becomes the output to the medium.
 fn is_sync(call: &Call) -> bool {
     let is_temporary = call
@@ -247,7 +432,7 @@ fn is_sync(call: &Call) -> bool {
 /// Makes a call fail; whether that stopped the compaction.
 fn fails(bench: &Bench, calls: &[Call], Fault { nth, errno, for_ever }: Fault) -> bool {
     let mut failed: Vec<Call> = Vec::new();
-    let output = bench.compact(|number, call| {
+    let output = bench.work(|number, call| {
         let again = for_ever && failed.first().is_some_and(|first| first.number == call.number);
         let is_it = number == nth && is_on_files(call.number);
         if is_it || again {
@@ -269,7 +454,10 @@ fn fails(bench: &Bench, calls: &[Call], Fault { nth, errno, for_ever }: Fault) -
     let found = fs::read(bench.output()).unwrap_or_else(|error| panic!("{error}: {what}"));
     match ended.status.code() {
         Some(0) => {
-            assert!(found == bench.new, "done, but not whole: {what}");
+            // An update takes a source that it cannot read for changed, and says what it does not know of tests.
+            let is_about_sources = bench.work == Work::Update
+                && (is_of("/shop") || said.contains("tests.json: not understood"));
+            assert!(found == bench.new || is_about_sources, "done, but not whole: {what}");
             // Interrupted, it is called again.
             let is_synced = errno == libc::EINTR || !failed.iter().any(is_sync);
             assert!(is_synced, "done, but it was not synced: {what}");

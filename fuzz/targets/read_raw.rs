@@ -4,29 +4,46 @@
 //! checksums are made right, so that what they say reaches the code behind the checksum.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use hitlog::format::{Header, LogId, Words, place, seal, slot_bytes};
 use hitlog::reader::{Digest, LogReader};
 
 const LOG_ID: LogId = [7; 16];
 
+/// A file that has a log's name, until its thread ends.
+struct LogFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LogFile {
+    fn new() -> LogFile {
+        let name = hitlog::format::log_file_name(std::process::id(), &LOG_ID);
+        let path = std::env::temp_dir().join(name);
+        LogFile { file: File::create(&path).expect("a temporary file"), path }
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 thread_local! {
-    static LOG: RefCell<Option<(File, std::path::PathBuf)>> = const { RefCell::new(None) };
+    static LOG: RefCell<Option<LogFile>> = const { RefCell::new(None) };
 }
 
 /// Puts `bytes` into a file that has a log's name; every run reuses it.
-fn with_log(bytes: &[u8], work: impl FnOnce(&std::path::Path)) {
+fn with_log(bytes: &[u8], work: impl FnOnce(&Path)) {
     LOG.with_borrow_mut(|log| {
-        let (file, path) = log.get_or_insert_with(|| {
-            let name = hitlog::format::log_file_name(std::process::id(), &LOG_ID);
-            let path = std::env::temp_dir().join(name);
-            (File::create(&path).expect("a temporary file"), path)
-        });
-        file.set_len(0).expect("cut");
-        file.write_all_at(bytes, 0).expect("written");
-        work(path);
+        let log = log.get_or_insert_with(LogFile::new);
+        log.file.set_len(0).expect("cut");
+        log.file.write_all_at(bytes, 0).expect("written");
+        work(&log.path);
     });
 }
 

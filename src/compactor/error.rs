@@ -52,6 +52,11 @@ pub enum Error {
         /// Why; names the file.
         source: crate::query::Error,
     },
+    /// A recording of which it cannot be found out what is still true.
+    Renewal {
+        /// Why; names the file.
+        source: crate::query::affected::Error,
+    },
     /// A configuration that cannot be used.
     Configuration {
         /// The file.
@@ -143,6 +148,7 @@ impl std::fmt::Display for Error {
                 path.display()
             ),
             Error::Recording { source } => source.fmt(f),
+            Error::Renewal { source } => source.fmt(f),
             Error::Configuration { path, reason } => {
                 write!(f, "{}: not understood ({reason}). Correct it.", path.display())
             }
@@ -183,6 +189,7 @@ impl std::error::Error for Error {
             Error::Folder { source, .. } | Error::Output { source, .. } => Some(source),
             Error::Log { source } => Some(source),
             Error::Recording { source } => Some(source),
+            Error::Renewal { source } => Some(source),
             Error::Threads { source } => Some(source),
             Error::Database { source, .. } => Some(source),
             _ => None,

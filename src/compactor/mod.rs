@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`compact`] does it, as [`Options`] say, telling its [`Progress`], and returns a [`Report`].
-//! * [`combine`] brings compacted files together.
+//! * [`combine`] brings compacted files together, [`renew`] a run of some tests into the recording of all.
 //! * [`Error`]: what stops it. Damage in logs does not: it is counted.
 //!
 //! The same logs give the same bytes, in whatever order they are given and with any number of threads.
@@ -43,11 +43,10 @@ mod trees;
 pub(crate) mod wording;
 
 pub use combine::{
-    Changes, CombineOptions, Combined, PathMap, Recording, combine, configured_paths, update,
+    CombineOptions, Combined, PathMap, Recording, combine, configured_paths, renew, update,
 };
 pub use discover::told_in;
 pub use error::Error;
-pub use publish::Scratch;
 pub use report::{LogReport, NotEnded, Processes, Report, Unreadable, quoted};
 
 use crate::format::KIND_SKIPPABLE;

@@ -176,20 +176,8 @@ impl Drop for Output {
 /// A place beside an output for a database that is needed for a while. What is there goes when this is
 /// dropped; if the process is killed before, a compaction into that folder removes it that begins more than a
 /// minute later.
-///
-/// ```
-/// use hitlog::compactor::Scratch;
-///
-/// let folder = tempfile::tempdir()?;
-/// let mut scratch = Scratch::beside(&folder.path().join("hitlog.db"))?;
-/// std::fs::write(scratch.path(), "as a compaction would")?;
-/// scratch.hold()?;
-/// drop(scratch);
-/// assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
-pub struct Scratch {
+pub(super) struct Scratch {
     path: PathBuf,
     lock: Option<File>,
 }
@@ -199,13 +187,12 @@ impl Scratch {
     ///
     /// # Errors
     /// If there can be no output.
-    pub fn beside(output: &Path) -> Result<Scratch, Error> {
+    pub(super) fn beside(output: &Path) -> Result<Scratch, Error> {
         Ok(Scratch { path: resolve(output)?.with_file_name(temporary_name()), lock: None })
     }
 
     /// Where the database is to be.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -215,7 +202,7 @@ impl Scratch {
     /// # Errors
     /// When it cannot be opened. One that cannot be locked is no error: where files have no locks, others
     /// find none either.
-    pub fn hold(&mut self) -> io::Result<()> {
+    pub(super) fn hold(&mut self) -> io::Result<()> {
         let file = File::open(&self.path)?;
         let _ = file.try_lock_exclusive();
         self.lock = Some(file);

@@ -9,7 +9,8 @@
 //! * [`Recording`]: one of the files, and the label that keeps its contexts apart.
 //! * [`PathMap`]: what a path of another machine is here.
 //!
-//! [`update`] goes the same way, with a recording of which not all is true any more.
+//! [`update`] goes the same way, with a recording of which not all is true any more; [`renew`] makes the
+//! other one of a run before.
 //!
 //! Files of coverage.py itself may be among the recordings. A log that is in several of them counts once, as
 //! it was when it was longest.
@@ -22,7 +23,7 @@ mod update;
 
 pub use paths::PathMap;
 pub use settings::configured_paths;
-pub use update::{Changes, update};
+pub use update::{renew, update};
 
 use super::database;
 use super::error::Error;
@@ -34,6 +35,7 @@ use super::rows::Distinct;
 use super::schema::Form;
 use super::wording::{counted, size};
 use crate::limits::LINE_MAX;
+use crate::query::affected::Renewal;
 use crate::query::{self, Database, File, Lines};
 use names::Names;
 use serde::Serialize;
@@ -157,14 +159,14 @@ struct Input<'a> {
     label: Option<String>,
     /// What of it is no longer true. Of a file or log that it and another recording tell of, the other one is
     /// believed.
-    changes: Option<&'a Changes>,
+    changes: Option<&'a Renewal>,
 }
 
 impl<'a> Input<'a> {
     fn open(
         path: &Path,
         label: Option<String>,
-        changes: Option<&'a Changes>,
+        changes: Option<&'a Renewal>,
     ) -> Result<Input<'a>, Error> {
         let database = Database::open(path).map_err(|source| Error::Recording { source })?;
         Ok(Input { database, label, changes })

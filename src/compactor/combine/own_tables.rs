@@ -8,10 +8,11 @@
 //! Where a recording has changes, the other one is believed instead, whatever is longer or later, and the changes
 //! tell how tests ended.
 
+use super::Input;
 use super::names::{Ids, Names, labelled};
-use super::{Changes, Input};
 use crate::compactor::logs::worst_outcomes;
 use crate::query::Database;
+use crate::query::affected::Renewal;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result, params_from_iter};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -330,13 +331,13 @@ fn write_outcomes(output: &Connection, inputs: &[Input<'_>], names: &Names) -> R
         .try_for_each(|(test, outcome)| statement.execute([test, outcome]).map(|_| ()))
 }
 
-fn write_present_outcomes(output: &Connection, changes: &Changes) -> Result<()> {
+fn write_present_outcomes(output: &Connection, changes: &Renewal) -> Result<()> {
     let mut statement = output.prepare("insert into hitlog_test values (?,?)")?;
     let mut outcomes = changes.outcomes.iter();
     outcomes.try_for_each(|(test, outcome)| statement.execute([test, outcome]).map(|_| ()))
 }
 
-fn write_surroundings(output: &Connection, changes: &Changes) -> Result<()> {
+fn write_surroundings(output: &Connection, changes: &Renewal) -> Result<()> {
     let mut statement = output.prepare("insert into hitlog_surroundings values (?)")?;
     changes.surroundings.iter().try_for_each(|value| statement.execute([value]).map(|_| ()))
 }

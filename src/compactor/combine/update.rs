@@ -11,23 +11,38 @@
 
 use super::names::Names;
 use super::{CombineOptions, Error, Input, Output, write};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use crate::compactor::publish::Scratch;
+use crate::compactor::{Options, Report, compact};
+use crate::query::affected::{Renewal, renewal};
+use std::path::{Path, PathBuf};
 
-/// What becomes of the base.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    /// Contexts that are left out.
-    pub replaced: HashSet<String>,
-    /// Files that are left out.
-    pub gone: HashSet<String>,
-    /// For each file of which another version ran, its lines that are unchanged: their former and their
-    /// present numbers. All other lines are left out.
-    pub moved: HashMap<String, BTreeMap<u32, u32>>,
-    /// How each test ended, in pytest's words.
-    pub outcomes: BTreeMap<String, String>,
-    /// What tests depend on beside the code that ran, as JSON.
-    pub surroundings: Vec<String>,
+/// Compacts the run `run_directory`, in which some tests of the recording `output` ran again, and puts it into
+/// that, as [`renewal`] says. `selected` are the tests that were to run, `collected` all that there are, or none
+/// if that is not known. The report is the run's, but for the output that it names.
+///
+/// # Errors
+/// If the run cannot be compacted, the recording cannot be read or not be written. It is then what it was
+/// before.
+pub fn renew(
+    run_directory: PathBuf,
+    output: &Path,
+    selected: &[String],
+    collected: &[String],
+) -> Result<Report, Error> {
+    // Not in the run directory, which the process that recorded keeps locked.
+    let mut recorded = Scratch::beside(output)?;
+    let mut report = compact(&[run_directory], &Options::new(recorded.path()), &())?;
+    let held = recorded.hold();
+    held.map_err(|source| Error::Output {
+        path: output.to_path_buf(),
+        action: "open the run beside it",
+        source,
+    })?;
+    let changes = renewal(output, recorded.path(), selected, collected);
+    let changes = changes.map_err(|source| Error::Renewal { source })?;
+    report.output_bytes = update(output, recorded.path(), &changes, output)?;
+    report.output = output.display().to_string();
+    Ok(report)
 }
 
 /// Writes `output`, from the recording `base` with its `changes` and the recording `recorded`. It may be
@@ -36,7 +51,7 @@ pub struct Changes {
 ///
 /// # Errors
 /// If one of them cannot be read, or the output cannot be written. It is then what it was before.
-pub fn update(base: &Path, recorded: &Path, changes: &Changes, output: &Path) -> Result<u64, Error> {
+pub fn update(base: &Path, recorded: &Path, changes: &Renewal, output: &Path) -> Result<u64, Error> {
     let options =
         CombineOptions { output: output.to_path_buf(), maps: Vec::new(), plain_tables: false };
     let output = Output::begin(output)?;

@@ -7,6 +7,7 @@ use super::surroundings::Surroundings;
 use super::{Error, Options, affected};
 use crate::query::paths::normalized;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// How a test ended that has to run again.
@@ -68,7 +69,7 @@ fn gone_tests(base: &Recording, collected: &[String]) -> BTreeSet<String> {
     let is_gone = |name: &&str| {
         file_of(name).is_some_and(|file| {
             let is_missing = files.contains(&file) && !known.contains(name);
-            is_missing || !normalized(&root.join(&file)).exists()
+            is_missing || is_nothing_at(&normalized(&root.join(&file)))
         })
     };
     base.tests.iter().map(|test| test.name.as_str()).filter(is_gone).map(str::to_owned).collect()
@@ -78,10 +79,17 @@ fn gone_tests(base: &Recording, collected: &[String]) -> BTreeSet<String> {
 fn gone_files(base: &Recording, recorded: &Recording) -> HashSet<String> {
     let has_run = |path: &Path| recorded.files.iter().any(|file| file.path == path);
     // Tests may make and remove files of their own.
-    let is_gone =
-        |file: &&RecordedFile| file.sha256.is_some() && !file.path.exists() && !has_run(&file.path);
+    let is_gone = |file: &&RecordedFile| {
+        file.sha256.is_some() && is_nothing_at(&file.path) && !has_run(&file.path)
+    };
     let gone = base.files.iter().filter(is_gone);
     gone.map(|file| file.path.to_string_lossy().into_owned()).collect()
+}
+
+/// Whether the system says that nothing is at `path`. If it fails to look, what was recorded stays.
+fn is_nothing_at(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map_err(|error| error.kind());
+    matches!(kind, Err(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 fn outcomes(

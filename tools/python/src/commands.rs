@@ -1,13 +1,11 @@
 //! What the plugin and the command need outside of the recording itself.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use hitlog::compactor::{self, Changes, Options, Progress, Report, Scratch};
-use hitlog::query::affected::{
-    Options as Question, Renewal, Request, Surroundings, affected as ask, renewal,
-};
+use hitlog::compactor::{self, Options, Report};
+use hitlog::query::affected::{Options as Question, Request, Surroundings, affected as ask};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -31,7 +29,7 @@ pub fn check_output(output: PathBuf) -> PyResult<()> {
 #[pyfunction]
 pub fn compact(py: Python<'_>, run_directory: PathBuf, output: PathBuf) -> PyResult<(String, bool)> {
     let options = Options::new(output);
-    py.detach(|| compactor::compact(&[run_directory], &options, &Silent))
+    py.detach(|| compactor::compact(&[run_directory], &options, &()))
         .map(|report| (report.to_string(), is_smooth(&report)))
         .map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
@@ -51,29 +49,9 @@ pub fn update(
     selected: Vec<String>,
     collected: Vec<String>,
 ) -> PyResult<(String, bool)> {
-    py.detach(|| renew(run_directory, &output, &selected, &collected)).map_err(PyRuntimeError::new_err)
-}
-
-/// Compacts the run into a file of its own, and puts that into `output`.
-fn renew(
-    run_directory: PathBuf,
-    output: &Path,
-    selected: &[String],
-    collected: &[String],
-) -> Result<(String, bool), String> {
-    // Not in the run directory, which this process keeps locked.
-    let mut recorded = Scratch::beside(output).map_err(|error| error.to_string())?;
-    let compacted = compactor::compact(&[run_directory], &Options::new(recorded.path()), &Silent);
-    let mut report = compacted.map_err(|error| error.to_string())?;
-    recorded.hold().map_err(|error| format!("{}: {error}", recorded.path().display()))?;
-    let renewal = renewal(output, recorded.path(), selected, collected);
-    let Renewal { replaced, gone, moved, outcomes, surroundings } =
-        renewal.map_err(|error| error.to_string())?;
-    let changes = Changes { replaced, gone, moved, outcomes, surroundings };
-    let written = compactor::update(output, recorded.path(), &changes, output);
-    report.output_bytes = written.map_err(|error| error.to_string())?;
-    report.output = output.display().to_string();
-    Ok((report.to_string(), is_smooth(&report)))
+    py.detach(|| compactor::renew(run_directory, &output, &selected, &collected))
+        .map(|report| (report.to_string(), is_smooth(&report)))
+        .map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 /// Tells as JSON which tests must run that are in the recording `database`, under a Python of version
@@ -100,13 +78,4 @@ pub fn look(py: Python<'_>, request: &str, since_ns: u64) -> PyResult<String> {
 #[pyfunction]
 pub fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     py.detach(|| hitlog::cli::main(arguments))
-}
-
-/// Tells nobody how far it is: pytest has the terminal.
-struct Silent;
-
-impl Progress for Silent {
-    fn total(&self, _slots: u64) {}
-    fn advance(&self, _slots: u64) {}
-    fn stage(&self, _name: &str) {}
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -14,6 +15,12 @@ from logs import Hit, Log, all_hits, read_run
 from suites import HELPERS, TESTS_OF_IT, Suite
 
 TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigint_is_not_ignored() -> None:
+    """Tests end children by SIGINT, which a background job of a shell ignores, and so its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
