@@ -469,6 +469,9 @@ fn fails(bench: &Bench, calls: &[Call], Fault { nth, errno, for_ever }: Fault) -
             let is_told = said.starts_with("hitlog: ")
                 || failed.iter().any(|call| call.number == libc::SYS_write);
             assert!(is_told, "{what}");
+            let file = said.split(": ").nth(1).unwrap_or_default();
+            let is_scratch = file.contains("/.hitlog-") && said.contains("with -o");
+            assert!(!is_scratch, "nobody chose this file: {what}");
         }
         _ => panic!("{what}"),
     }

@@ -115,6 +115,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// As if `output` itself could not be made, and not the file beside it that was needed first.
+    pub(super) fn of_output(mut self, output: &Path) -> Error {
+        if let Error::Refused { path, .. }
+        | Error::Busy { path }
+        | Error::Output { path, .. }
+        | Error::Database { path, .. }
+        | Error::Inconsistent { path, .. } = &mut self
+        {
+            *path = output.to_path_buf();
+        }
+        self
+    }
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -31,7 +31,8 @@ pub fn renew(
 ) -> Result<Report, Error> {
     // Not in the run directory, which the process that recorded keeps locked.
     let mut recorded = Scratch::beside(output)?;
-    let mut report = compact(&[run_directory], &Options::new(recorded.path()), &())?;
+    let compacted = compact(&[run_directory], &Options::new(recorded.path()), &());
+    let mut report = compacted.map_err(|error| error.of_output(output))?;
     let held = recorded.hold();
     held.map_err(|source| Error::Output {
         path: output.to_path_buf(),
