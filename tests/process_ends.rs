@@ -65,6 +65,29 @@ fn a_forked_child_writes_a_log_of_its_own() {
 }
 
 #[test]
+fn a_child_goes_on_in_the_own_context_of_the_thread_that_forked() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = Recorder::open(directory.path()).unwrap();
+    let file = recorder.file("a");
+    recorder.switch_context("process");
+    let own = recorder.context("own");
+    recorder.line(file, 1);
+    let child = fork(|| {
+        recorder.line(file, 1);
+        recorder.switch_context("child");
+        recorder.line(file, 2);
+        drop(own);
+        recorder.line(file, 3);
+    });
+    assert_eq!(wait(child), 0);
+    let mut contents = logs(directory.path()).into_iter().map(|path| Content::read(&path));
+    let content = contents.find(|content| content.header.pid == child as u32).unwrap();
+    let expected = [("own", 1), ("own", 2), ("child", 3)];
+    let expected = expected.map(|(context, line)| (context.to_owned(), "a".to_owned(), line));
+    assert_eq!(content.lines(), BTreeSet::from(expected));
+}
+
+#[test]
 fn a_child_that_records_nothing_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(directory.path()).unwrap();

@@ -188,6 +188,85 @@ fn contexts_of_threads_are_their_own() {
 }
 
 #[test]
+fn no_context_can_be_a_threads_own() {
+    let (_directory, content) = in_run(|recorder| {
+        let file = recorder.file("a");
+        recorder.switch_context("process");
+        let none = recorder.context("");
+        recorder.line(file, 1);
+        let inner = recorder.context("inner");
+        recorder.line(file, 2);
+        drop(inner);
+        recorder.line(file, 3);
+        recorder.switch_context("process, later");
+        recorder.line(file, 4);
+        drop(none);
+        recorder.line(file, 5);
+    });
+    let expected = [("", 1), ("inner", 2), ("", 3), ("", 4), ("process, later", 5)];
+    let expected = expected.map(|(context, line)| hit(context, "a", line));
+    assert_eq!(content.lines(), BTreeSet::from(expected));
+}
+
+#[test]
+fn a_context_of_the_process_is_that_of_another_threads_next_hit() {
+    let (_directory, content) = in_run(|recorder| {
+        let file = recorder.file("a");
+        let (to_thread, of_main) = std::sync::mpsc::sync_channel(0);
+        let (to_main, of_thread) = std::sync::mpsc::sync_channel(0);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for line in of_main {
+                    recorder.line(file, line);
+                    to_main.send(()).unwrap();
+                }
+            });
+            for line in 1..=100 {
+                recorder.switch_context(line.to_string());
+                to_thread.send(line).unwrap();
+                of_thread.recv().unwrap();
+            }
+            drop(to_thread);
+        });
+    });
+    let expected = (1..=100).map(|line| hit(&line.to_string(), "a", line));
+    assert_eq!(content.lines(), expected.collect());
+}
+
+/// A recorder that comes after another one may get its address, and a thread may have used both.
+#[test]
+fn a_thread_tells_recorders_apart() {
+    let (lasting, of_lasting) = in_memory(100_000, u64::MAX);
+    let file = lasting.file("lasting");
+    for round in 1..=200 {
+        let (recorder, made) = in_memory(10_000, u64::MAX);
+        let name = format!("round {round}");
+        let own = recorder.file(&name);
+        let record = || {
+            let _context = recorder.context(&name);
+            recorder.line(own, 1);
+            lasting.line(file, round);
+            recorder.line(own, 2);
+        };
+        record();
+        std::thread::scope(|scope| scope.spawn(record).join().unwrap());
+        // Every other time this thread meets the next one without having used another since.
+        if round % 2 == 0 {
+            lasting.line(file, 1000 + round);
+        }
+        drop(recorder);
+        let content = Content::parse(&made.lock().unwrap()[0].to_bytes());
+        content.assert_whole();
+        assert_eq!(content.lines(), BTreeSet::from([1, 2].map(|line| hit(&name, &name, line))));
+    }
+    drop(lasting);
+    let content = Content::parse(&of_lasting.lock().unwrap()[0].to_bytes());
+    content.assert_whole();
+    let rounds = (1..=200).chain((1000..=1200).filter(|line| line % 2 == 0 && *line > 1000));
+    assert_eq!(content.lines(), rounds.map(|line| hit("", "lasting", line)).collect());
+}
+
+#[test]
 fn a_recording_that_goes_on_after_its_end_says_so() {
     let (_directory, content) = in_run(|recorder| {
         let file = recorder.file("a");

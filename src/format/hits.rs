@@ -114,6 +114,7 @@ impl HitFinder {
         let first = pair(head, group);
         let is_alike = |(low, slot): &(u32, [u64; 4])| {
             checksum_of(slot[2]).is_some_and(|checksum| {
+                // `low` is one byte anyway: so the compiler knows it, and looks up no other.
                 let crc = shared ^ checksum ^ crc32_like(0, 0, low_of(*low), 0);
                 slot[0] == first | pair(0, *low) && slot[1] == names && slot[3] == pair(0, crc)
             })
@@ -151,7 +152,7 @@ fn line_checksum(payload: u64) -> Option<u32> {
 /// What the second payload word of an arc does to the checksum; `None` if there is no such arc.
 ///
 /// The bits of a negative end are those of a small number, each one the other way round, and what 32 ones do
-/// to the checksum is known. So two bytes of each end are looked up, unless a file has more than 65,536 lines.
+/// to the checksum is known. So two bytes of each end are looked up, unless a file has more than 65,535 lines.
 #[inline(always)]
 fn arc_checksum(payload: u64) -> Option<u32> {
     const { assert!(LINE_MAX > 0xFFFF) };
@@ -188,7 +189,7 @@ mod tests {
     use crate::limits::NAME_ID_MAX;
     use proptest::prelude::*;
 
-    /// Lines around the limits, of two bytes and more.
+    /// Lines around the limits, and around those of one, two and three bytes.
     const LINES: [u32; 12] = [
         0,
         1,
@@ -304,6 +305,24 @@ mod tests {
                     at += 1;
                 }
             }
+        }
+    }
+
+    /// A hit that is refused here is still found, as one unlike those before: only slower.
+    #[test]
+    fn every_payload_has_the_checksum_of_its_bytes() {
+        let bytes_of = |head: u32, payload: u64| {
+            let words = Words { head, payload: [pair(0, 1), payload], payload_last: 0 };
+            Record::hit_from_words(words).map(|_| crc32_like(0, 0, 0, payload))
+        };
+        let ends = LINES.iter().flat_map(|line| [*line, line.wrapping_neg(), !line, *line ^ (1 << 31)]);
+        let ends: Vec<u32> = ends.collect();
+        for payload in ends.iter().flat_map(|from| ends.iter().map(|to| pair(*from, *to))) {
+            let arc = bytes_of(kind::ARC.into(), payload);
+            assert_eq!(arc_checksum(payload), arc, "{:?}", ends_of_arc(payload));
+            // A line with other bits set is left to `count_unlike`.
+            let line = bytes_of(kind::LINE.into(), payload).filter(|_| high(payload) == 0);
+            assert_eq!(line_checksum(payload), line, "{payload:#x}");
         }
     }
 

@@ -28,7 +28,8 @@ pub(super) struct Thread {
     hot_pages: Arc<Wiped<Hot>>,
     /// What lies in `hot_pages`, without the way there.
     hot: *const Hot,
-    /// This thread's own context, if it has one; kept across fork.
+    /// This thread's own context, if it has one; kept across fork. Not in here itself: `context` points to it,
+    /// and a `Thread` moves into its box.
     own_context: Arc<AtomicU32>,
     /// Where the context of this thread's hits stands: `own_context`, or the one that all threads share.
     context: Cell<*const AtomicU32>,
@@ -68,8 +69,8 @@ pub(super) fn with<R>(shared: &Arc<Shared>, work: impl FnOnce(&Thread) -> R) -> 
     if last.shared != Arc::as_ptr(shared) {
         return find(shared, work);
     }
-    // SAFETY: LAST points to a Thread that THREADS of this very thread owns, and which keeps its `shared`
-    // alive; it is reset before that list is changed or dropped.
+    // SAFETY: LAST points to a Thread that THREADS of this very thread owns, and is reset before that list is
+    // changed or dropped. Until then the Thread keeps its `shared` alive: no other one has that address.
     Some(work(unsafe { &*last.thread }))
 }
 
