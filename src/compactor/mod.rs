@@ -174,22 +174,14 @@ pub fn compact(
     })?;
     let published = output.publish()?;
     report.output_bytes = published.bytes;
-    if let Some(error) = &published.unsynced {
-        report.notes.push(unsynced(&options.output, error));
+    if let Some(note) = &published.unsynced {
+        report.notes.push(format!("{note}, so no log is deleted"));
     }
     if options.delete_logs && published.unsynced.is_none() {
         merged.logs.iter().chain(&merged.copies).for_each(|log| delete(log, &mut report.notes));
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
-}
-
-fn unsynced(output: &Path, error: &std::io::Error) -> String {
-    format!(
-        "{}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
-         output back, so no log is deleted",
-        output.display()
-    )
 }
 
 /// What to say of an input that is not there.

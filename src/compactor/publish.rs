@@ -50,8 +50,8 @@ pub(super) struct Output {
 pub(super) struct Published {
     /// Its size.
     pub(super) bytes: u64,
-    /// Why a power loss may bring the previous output back, if it may.
-    pub(super) unsynced: Option<io::Error>,
+    /// That a power loss may bring the previous output back, if it may.
+    pub(super) unsynced: Option<String>,
 }
 
 impl Output {
@@ -109,7 +109,14 @@ impl Output {
         self.is_published = true;
         drop(previous);
         // The output is in its place: what is left to fail is no reason to say that it is not.
-        Ok(Published { bytes, unsynced: folder.sync_all().err() })
+        let unsynced = folder.sync_all().err().map(|error| {
+            format!(
+                "{}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
+                 output back",
+                self.given.display()
+            )
+        });
+        Ok(Published { bytes, unsynced })
     }
 
     fn folder(&self) -> &Path {

@@ -134,20 +134,29 @@ pub fn combine(recordings: &[Recording], options: &CombineOptions) -> Result<Com
     let output = Output::begin(&options.output)?;
     let open = |recording: &Recording| Input::open(&recording.path, recording.label.clone(), None);
     let inputs = recordings.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    combine_inputs(inputs, output, options)
+}
+
+fn combine_inputs(
+    inputs: Vec<Input<'_>>,
+    output: Output,
+    options: &CombineOptions,
+) -> Result<Combined, Error> {
+    let recordings = inputs.len() as u64;
     let names = Names::unite(&inputs, &options.maps)?;
     let written = write(&inputs, &names, &output, options)?;
     // Nothing of the output's former self is held while it is replaced.
     drop(inputs);
     let published = output.publish()?;
     Ok(Combined {
-        recordings: recordings.len() as u64,
+        recordings,
         logs: written.logs,
         contexts: names.contexts.iter().filter(|name| !name.is_empty()).count() as u64,
         files: names.files.len() as u64,
         lines: written.distinct.lines,
         mapped: names.mapped,
         has_arcs: written.has_arcs,
-        notes: published.unsynced.map(|error| unsynced(options, &error)).into_iter().collect(),
+        notes: published.unsynced.into_iter().collect(),
         output: path_text(&options.output),
         output_bytes: published.bytes,
     })
@@ -222,14 +231,6 @@ struct Collected<'budget> {
     hits: Collector<'budget>,
     /// Lines that ran in children only, as the recordings have it.
     of_children: Collector<'budget>,
-}
-
-fn unsynced(options: &CombineOptions, error: &std::io::Error) -> String {
-    let output = options.output.display();
-    format!(
-        "{output}: its folder cannot be brought to the medium ({error}); a power loss may bring the previous \
-         output back"
-    )
 }
 
 /// What was written.

@@ -9,8 +9,7 @@
 //! by its present number, so that one file of the output has one numbering. In a process of the base from
 //! which contexts are left out, what stays is that something ran there.
 
-use super::names::Names;
-use super::{CombineOptions, Error, Input, Output, write};
+use super::{CombineOptions, Combined, Error, Input, Output, combine_inputs};
 use crate::compactor::publish::Scratch;
 use crate::compactor::{Options, Report, compact};
 use crate::query::affected::{Renewal, renewal};
@@ -41,23 +40,27 @@ pub fn renew(
     })?;
     let changes = renewal(output, recorded.path(), selected, collected);
     let changes = changes.map_err(|source| Error::Renewal { source })?;
-    report.output_bytes = update(output, recorded.path(), &changes, output)?;
-    report.output = output.display().to_string();
+    let updated = update(output, recorded.path(), &changes, output)?;
+    report.output = updated.output;
+    report.output_bytes = updated.output_bytes;
+    report.notes.extend(updated.notes);
     Ok(report)
 }
 
 /// Writes `output`, from the recording `base` with its `changes` and the recording `recorded`. It may be
 /// either of them. No other process is kept from reading them; `output` is replaced at the end, as a whole.
-/// Returns its size in bytes.
 ///
 /// # Errors
 /// If one of them cannot be read, or the output cannot be written. It is then what it was before.
-pub fn update(base: &Path, recorded: &Path, changes: &Renewal, output: &Path) -> Result<u64, Error> {
+pub fn update(
+    base: &Path,
+    recorded: &Path,
+    changes: &Renewal,
+    output: &Path,
+) -> Result<Combined, Error> {
     let options =
         CombineOptions { output: output.to_path_buf(), maps: Vec::new(), plain_tables: false };
     let output = Output::begin(output)?;
-    let inputs = [Input::open(base, None, Some(changes))?, Input::open(recorded, None, None)?];
-    write(&inputs, &Names::unite(&inputs, &[])?, &output, &options)?;
-    drop(inputs);
-    output.publish().map(|published| published.bytes)
+    let inputs = vec![Input::open(base, None, Some(changes))?, Input::open(recorded, None, None)?];
+    combine_inputs(inputs, output, &options)
 }
