@@ -249,11 +249,12 @@ mod tests {
 
     #[test]
     fn a_long_argv_is_cut_and_says_so() {
-        let header = Header { argv: vec![b'x'; 9000], host: vec![b'h'; 400], ..Header::default() };
+        let (run_id, host, argv) = (vec![b'r'; 400], vec![b'h'; 400], vec![b'x'; 9000]);
+        let header = Header { run_id, host, argv, ..Header::default() };
         let read = parse_header_copy(&header.to_bytes()).unwrap();
         assert!(read.argv_cut);
-        assert_eq!(read.host.len(), SHORT_TEXT_MAX);
-        assert_eq!(read.argv.len(), CRC_AT - TEXT_AT - SHORT_TEXT_MAX);
+        assert_eq!((read.run_id.len(), read.host.len()), (SHORT_TEXT_MAX, SHORT_TEXT_MAX));
+        assert_eq!(read.argv.len(), CRC_AT - TEXT_AT - 2 * SHORT_TEXT_MAX);
     }
 
     #[test]

@@ -385,6 +385,14 @@ mod tests {
     }
 
     #[test]
+    fn hits_are_counted_by_file_up_to_the_last_file_that_is_kept() {
+        let line = |file| Slot::Valid(Record::Line { context: 0, file, line: 1 });
+        let last = FILES_KEPT_MAX as u32 - 1;
+        let contents = digest(&[line(last), line(last + 1)], 0).finish();
+        assert_eq!((contents.lines, &contents.hits_by_file[..]), (2, &[(last, 1)][..]));
+    }
+
+    #[test]
     fn ranges_in_any_order_say_what_the_whole_says() {
         let slots = some_of_each();
         let whole = digest(&slots, 0).finish();
