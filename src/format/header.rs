@@ -56,6 +56,9 @@ const ARGV_LENGTH_AT: usize = HOST_LENGTH_AT + 2;
 const TEXT_AT: usize = ARGV_LENGTH_AT + 4;
 const CRC_AT: usize = HEADER_COPY_SIZE - 4;
 
+// Each offset counts from the one before, so this one changes with any of them.
+const _: () = assert!(TEXT_AT == 144, "format-spec.md has other offsets");
+
 /// Longest run id and longest host name, in bytes.
 const SHORT_TEXT_MAX: usize = 255;
 
