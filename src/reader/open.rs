@@ -335,6 +335,12 @@ mod tests {
     }
 
     #[test]
+    fn two_equal_copies_are_both_whole() {
+        let (_folder, path) = log_with([header().to_bytes(), header().to_bytes()], 0);
+        assert_eq!(LogReader::open(&path).unwrap().header_copies(), [Ok(()); 2]);
+    }
+
+    #[test]
     fn of_two_different_headers_the_one_in_the_name_counts() {
         let other = Header { log_id: [1; 16], ..header() };
         let (_folder, path) = log_with([other.to_bytes(), header().to_bytes()], 0);
