@@ -417,6 +417,25 @@ mod tests {
     }
 
     #[test]
+    fn slots_are_looked_at_again_up_to_a_limit() {
+        let count = 1 + REREADS_MAX + 1;
+        let whole: Vec<_> = (0..count).map(|slot| slot_bytes(line(slot + 1), &ID, slot)).collect();
+        let mut begun = whole.clone();
+        begun[1..].iter_mut().for_each(|slot| slot[24..].fill(0));
+        let (_folder, log) = log_of(&begun);
+        let writer = File::options().write(true).open(log.path()).unwrap();
+        fs2::FileExt::lock_exclusive(&writer).unwrap();
+        let counts = LogReader::open(log.path()).unwrap().scan(0..count, |number, _| {
+            if number == 0 {
+                writer.write_all_at(&whole.concat(), offset_of(0)).unwrap();
+            }
+        });
+        let (slots, valid) = (count.into(), (1 + REREADS_MAX).into());
+        let expected = SlotCounts { slots, valid, blank: 1, unfinished: 1, ..SlotCounts::default() };
+        assert_eq!(counts.unwrap(), expected, "the last one is as it was when the block was read");
+    }
+
+    #[test]
     fn ranges_add_up_to_the_whole() {
         let slots: Vec<_> = (0..20_000).map(|slot| slot_bytes(line(slot + 1), &ID, slot)).collect();
         let (_folder, log) = log_of(&slots);
