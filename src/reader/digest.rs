@@ -49,6 +49,10 @@ impl Keyed for FileFacts {
     fn key(&self) -> u32 {
         self.file
     }
+
+    fn slot(&self) -> u32 {
+        self.slot
+    }
 }
 
 /// A slot's number and what is to be kept of it.
@@ -58,29 +62,13 @@ pub(super) struct At<T> {
     pub(super) what: T,
 }
 
-impl<T> PartialEq for At<T> {
-    fn eq(&self, other: &At<T>) -> bool {
-        self.slot == other.slot
-    }
-}
-
-impl<T> Eq for At<T> {}
-
-impl<T> PartialOrd for At<T> {
-    fn partial_cmp(&self, other: &At<T>) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for At<T> {
-    fn cmp(&self, other: &At<T>) -> std::cmp::Ordering {
-        self.slot.cmp(&other.slot)
-    }
-}
-
 impl<T: Copy> Keyed for At<T> {
     type Key = u32;
     fn key(&self) -> u32 {
+        self.slot
+    }
+
+    fn slot(&self) -> u32 {
         self.slot
     }
 }
