@@ -165,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn of_two_names_with_one_id_the_one_in_the_lower_slots_counts() {
+        let names = [chunks(3, b"a.py", 2), chunks(3, b"b.py", 9)];
+        for given in [[&names[0], &names[1]], [&names[1], &names[0]]] {
+            let all: Vec<_> = given.into_iter().flatten().copied().collect();
+            assert_eq!(joined(&all).get(3), Some(&b"a.py"[..]));
+        }
+    }
+
+    #[test]
     fn each_name_is_found_by_its_id() {
         let texts = [(1, &b"a.py"[..]), (2, b"src/a/rather/long/path.py"), (7, b"c.py")];
         let all: Vec<_> = texts.iter().flat_map(|(id, text)| chunks(*id, text, id * 10)).collect();
