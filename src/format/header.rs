@@ -56,6 +56,9 @@ const ARGV_LENGTH_AT: usize = HOST_LENGTH_AT + 2;
 const TEXT_AT: usize = ARGV_LENGTH_AT + 4;
 const CRC_AT: usize = HEADER_COPY_SIZE - 4;
 
+// Each offset counts from the one before, so this one changes with any of them.
+const _: () = assert!(TEXT_AT == 144, "format-spec.md has other offsets");
+
 /// Longest run id and longest host name, in bytes.
 const SHORT_TEXT_MAX: usize = 255;
 
@@ -249,11 +252,12 @@ mod tests {
 
     #[test]
     fn a_long_argv_is_cut_and_says_so() {
-        let header = Header { argv: vec![b'x'; 9000], host: vec![b'h'; 400], ..Header::default() };
+        let (run_id, host, argv) = (vec![b'r'; 400], vec![b'h'; 400], vec![b'x'; 9000]);
+        let header = Header { run_id, host, argv, ..Header::default() };
         let read = parse_header_copy(&header.to_bytes()).unwrap();
         assert!(read.argv_cut);
-        assert_eq!(read.host.len(), SHORT_TEXT_MAX);
-        assert_eq!(read.argv.len(), CRC_AT - TEXT_AT - SHORT_TEXT_MAX);
+        assert_eq!((read.run_id.len(), read.host.len()), (SHORT_TEXT_MAX, SHORT_TEXT_MAX));
+        assert_eq!(read.argv.len(), CRC_AT - TEXT_AT - 2 * SHORT_TEXT_MAX);
     }
 
     #[test]

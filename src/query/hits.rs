@@ -285,8 +285,11 @@ mod tests {
     fn is_together(path: &Path) -> Vec<bool> {
         let database = Database::open(path).unwrap();
         let together = |file: &File| {
-            let rowids = |locked: &Locked<'_>| rowids_of_file(locked, file.id);
-            database.pages.locked(&database.connection, rowids).unwrap().unwrap().is_some()
+            let is_together = |locked: &Locked<'_>| {
+                let has_rows = locked.table(&LINE_BITS)?.is_some();
+                Ok(has_rows && rowids_of_file(locked, file.id)?.is_some())
+            };
+            database.pages.locked(&database.connection, is_together).unwrap().unwrap()
         };
         database.files().iter().map(together).collect()
     }

@@ -419,6 +419,12 @@ mod tests {
     }
 
     #[test]
+    fn each_state_has_a_word() {
+        let words = [State::Clean, State::Cut, State::Running].map(State::as_str);
+        assert_eq!(words, ["clean", "cut", "running"]);
+    }
+
+    #[test]
     fn a_name_begun_but_not_used_is_not_missed() {
         let chunk = crate::format::NameChunk::new(&[b'x'; 16]);
         let space = NameSpace::File;

@@ -49,6 +49,10 @@ impl Keyed for FileFacts {
     fn key(&self) -> u32 {
         self.file
     }
+
+    fn slot(&self) -> u32 {
+        self.slot
+    }
 }
 
 /// A slot's number and what is to be kept of it.
@@ -58,29 +62,13 @@ pub(super) struct At<T> {
     pub(super) what: T,
 }
 
-impl<T> PartialEq for At<T> {
-    fn eq(&self, other: &At<T>) -> bool {
-        self.slot == other.slot
-    }
-}
-
-impl<T> Eq for At<T> {}
-
-impl<T> PartialOrd for At<T> {
-    fn partial_cmp(&self, other: &At<T>) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for At<T> {
-    fn cmp(&self, other: &At<T>) -> std::cmp::Ordering {
-        self.slot.cmp(&other.slot)
-    }
-}
-
 impl<T: Copy> Keyed for At<T> {
     type Key = u32;
     fn key(&self) -> u32 {
+        self.slot
+    }
+
+    fn slot(&self) -> u32 {
         self.slot
     }
 }
@@ -382,6 +370,14 @@ mod tests {
         assert_eq!(contents.unknown_kinds, [(0xF0, 2)]);
         let slots = (contents.damaged[0].slot, contents.foreign[0].slot, contents.foreign[0].place);
         assert_eq!(slots, (23, 24, 77));
+    }
+
+    #[test]
+    fn hits_are_counted_by_file_up_to_the_last_file_that_is_kept() {
+        let line = |file| Slot::Valid(Record::Line { context: 0, file, line: 1 });
+        let last = FILES_KEPT_MAX as u32 - 1;
+        let contents = digest(&[line(last), line(last + 1)], 0).finish();
+        assert_eq!((contents.lines, &contents.hits_by_file[..]), (2, &[(last, 1)][..]));
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn start_ticks(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::OpenOptionsExt as _;
 
     fn own_header() -> Header {
         Header {
@@ -101,6 +102,16 @@ mod tests {
         assert!(!decide(Some(false), Process::Unknown));
         assert!(decide(None, Process::Present));
         assert!(!decide(None, Process::Unknown));
+    }
+
+    #[test]
+    fn a_file_that_takes_no_lock_tells_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // An O_PATH description can only be asked what it is.
+        let path_only =
+            File::options().read(true).custom_flags(libc::O_PATH).open(file.path()).unwrap();
+        assert!(!is_writer_alive(&path_only, None));
+        assert!(is_writer_alive(&path_only, Some(&own_header())), "the process tells");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use super::bounded::Keyed;
 use crate::format::{NameChunk, NameSpace};
-use std::cmp::Ordering;
 
 /// A chunk and the slot it stood in.
 #[derive(Clone, Copy, Debug)]
@@ -52,27 +51,11 @@ impl Keyed for ChunkAt {
     fn key(&self) -> u64 {
         self.key
     }
-}
 
-impl Ord for ChunkAt {
-    fn cmp(&self, other: &ChunkAt) -> Ordering {
-        (self.key, self.slot).cmp(&(other.key, other.slot))
+    fn slot(&self) -> u32 {
+        self.slot
     }
 }
-
-impl PartialOrd for ChunkAt {
-    fn partial_cmp(&self, other: &ChunkAt) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for ChunkAt {
-    fn eq(&self, other: &ChunkAt) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for ChunkAt {}
 
 /// The names of one space that are whole, in the order of their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,6 +161,15 @@ mod tests {
             rest.remove(lost);
             rest.reverse();
             assert_eq!(joined(&rest).get(3), Some(&text[..]));
+        }
+    }
+
+    #[test]
+    fn of_two_names_with_one_id_the_one_in_the_lower_slots_counts() {
+        let names = [chunks(3, b"a.py", 2), chunks(3, b"b.py", 9)];
+        for given in [[&names[0], &names[1]], [&names[1], &names[0]]] {
+            let all: Vec<_> = given.into_iter().flatten().copied().collect();
+            assert_eq!(joined(&all).get(3), Some(&b"a.py"[..]));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::format::{
 };
 use crate::limits::LOG_BYTES_MAX;
 use std::fs::{File, FileType, OpenOptions};
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A log that was opened for reading. Its size is taken once, when it is opened: what a living writer
@@ -154,7 +154,7 @@ impl LogReader {
     }
 }
 
-/// Opens `path` without following a link and without waiting for a FIFO's other end.
+/// Opens `path`, a regular file.
 fn open_regular(path: &Path) -> Result<File, Error> {
     let refuse = |found| Error::NotRegular { path: path.to_path_buf(), found };
     // Asked before it is opened, because opening a device can have effects; and again afterwards,
@@ -163,16 +163,18 @@ fn open_regular(path: &Path) -> Result<File, Error> {
     if let Some(found) = not_regular(before.file_type()) {
         return Err(refuse(found));
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(|source| open_error(path, source))?;
+    let file = open_itself(path).map_err(|source| open_error(path, source))?;
     let after = file.metadata().map_err(|source| open_error(path, source))?;
     match not_regular(after.file_type()) {
         Some(found) => Err(refuse(found)),
         None => Ok(file),
     }
+}
+
+/// Opens `path` without following a link and without waiting for a FIFO's other end.
+fn open_itself(path: &Path) -> std::io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn open_error(path: &Path, source: std::io::Error) -> Error {
@@ -191,22 +193,32 @@ pub(crate) fn not_regular(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// The bytes of both copies, as far as the file has them and they can be read.
-fn read_header_bytes(file: &File) -> Vec<u8> {
+/// The bytes of both copies, as far as the file has them.
+fn read_header_bytes(file: &impl FileExt) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_SIZE];
+    let length = read_at(file, &mut bytes, 0).unwrap_or_else(|_| {
+        // A bad sector in one copy must not hide the other: what cannot be read of it counts as zeros.
+        for (copy, offset) in bytes.chunks_mut(HEADER_COPY_SIZE).zip([0, HEADER_COPY_SIZE as u64]) {
+            let _ = read_at(file, copy, offset);
+        }
+        HEADER_SIZE
+    });
+    bytes.truncate(length);
+    bytes
+}
+
+/// Fills `bytes` from `offset` on; fewer than asked for only at the end of the file.
+pub(super) fn read_at(file: &impl FileExt, bytes: &mut [u8], offset: u64) -> std::io::Result<usize> {
     let mut length = 0;
-    while length < HEADER_SIZE {
-        match file.read_at(&mut bytes[length..], length as u64) {
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], offset + length as u64) {
             Ok(0) => break,
             Ok(read) => length += read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // A bad sector in the first copy must not hide the second one: its bytes count as zeros.
-            Err(_) if length < HEADER_COPY_SIZE => length = HEADER_COPY_SIZE,
-            Err(_) => break,
+            Err(error) => return Err(error),
         }
     }
-    bytes.truncate(length);
-    bytes
+    Ok(length)
 }
 
 /// Whether each copy in `bytes` is whole, or the file ends before it, or holds only zeros in its place.
@@ -263,6 +275,8 @@ mod tests {
     use crate::format::{Record, log_file_name, place, seal, slot_bytes};
     use crate::reader::Digest;
     use byteorder::{ByteOrder as _, LittleEndian};
+    use std::cell::Cell;
+    use std::error::Error as _;
 
     const ID: LogId = [0xAB; 16];
 
@@ -290,7 +304,7 @@ mod tests {
             let log = LogReader::open(&path).unwrap();
             assert_eq!(log.header(), Some(&header()));
             assert_eq!(log.header_copies().iter().filter(|copy| copy.is_err()).count(), 1);
-            assert_eq!((log.slot_count(), log.trailing_bytes()), (2, 6));
+            assert_eq!((log.size(), log.slot_count(), log.trailing_bytes()), (8262, 2, 6));
         }
         let (_folder, path) = log_with([zeros.clone(), zeros], 64);
         let log = LogReader::open(&path).unwrap();
@@ -318,6 +332,12 @@ mod tests {
         assert!(!is_whole(&path), "it recorded, and its header is gone");
         let (_folder, path) = log_with([vec![1; HEADER_COPY_SIZE], zeros()], 64);
         assert!(!is_whole(&path), "no writer leaves such a copy");
+    }
+
+    #[test]
+    fn two_equal_copies_are_both_whole() {
+        let (_folder, path) = log_with([header().to_bytes(), header().to_bytes()], 0);
+        assert_eq!(LogReader::open(&path).unwrap().header_copies(), [Ok(()); 2]);
     }
 
     #[test]
@@ -354,6 +374,9 @@ mod tests {
         assert!(message(&link).contains("a symbolic link"));
         assert!(message(folder.path()).contains("a directory"));
         assert!(message(Path::new("/dev/null")).contains("a device"));
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(message(&socket).contains("a socket"));
         assert!(message(&folder.path().join("nosuch")).contains("no such log"));
         let plain = folder.path().join("plain");
         std::fs::write(&plain, "hello").unwrap();
@@ -362,20 +385,95 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_is_refused_without_waiting() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("fifo");
+    fn what_the_system_said_is_the_source_of_an_error() {
+        let error = LogReader::open("/nosuch").unwrap_err();
+        let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+        assert!(
+            LogReader::open("/dev/null").unwrap_err().source().is_none(),
+            "the system said nothing"
+        );
+    }
+
+    fn fifo_in(folder: &Path) -> PathBuf {
+        let path = folder.join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success(), "mkfifo is part of every system");
-        assert!(message(&path).contains("a FIFO"));
+        path
     }
 
     #[test]
-    fn of_copies_that_cannot_be_read_the_first_counts_as_zeros() {
-        let (_folder, path) = log_with([header().to_bytes(), header().to_bytes()], 0);
-        let file = File::options().write(true).open(&path).unwrap();
-        assert!(file.read_at(&mut [0], 0).is_err());
-        assert_eq!(read_header_bytes(&file), [0; HEADER_COPY_SIZE], "the second one ends it");
+    fn a_fifo_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(message(&fifo_in(folder.path())).contains("a FIFO"));
+    }
+
+    /// As if the path had become a link or a FIFO after it was asked for.
+    #[test]
+    fn a_link_is_not_followed_and_a_fifo_not_waited_for_when_they_are_opened() {
+        let (folder, path) = log_with([header().to_bytes(), header().to_bytes()], 0);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(open_itself(&link).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        let fifo = open_itself(&fifo_in(folder.path())).unwrap();
+        assert!(fifo.metadata().unwrap().file_type().is_fifo());
+    }
+
+    /// A file whose first read is interrupted by a signal. Each read gives one byte, and of a range none.
+    struct Medium {
+        bytes: Vec<u8>,
+        lost: std::ops::Range<usize>,
+        interrupted: Cell<bool>,
+    }
+
+    impl Medium {
+        fn without(lost: std::ops::Range<usize>) -> Medium {
+            let bytes = (0..=HEADER_SIZE).map(|at| (at % 251) as u8 + 1).collect();
+            Medium { bytes, lost, interrupted: Cell::new(false) }
+        }
+    }
+
+    impl FileExt for Medium {
+        fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<usize> {
+            let offset = offset as usize;
+            if !self.interrupted.replace(true) {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            if self.lost.contains(&offset) {
+                return Err(std::io::Error::from_raw_os_error(libc::EIO));
+            }
+            let Some(byte) = self.bytes.get(offset) else { return Ok(0) };
+            bytes[0] = *byte;
+            Ok(1)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> std::io::Result<usize> {
+            unreachable!("nobody writes here")
+        }
+    }
+
+    #[test]
+    fn a_read_goes_on_after_a_signal_and_after_a_part() {
+        let mut bytes = [0; 4];
+        assert_eq!(read_at(&Medium::without(0..0), &mut bytes, 7).unwrap(), 4);
+        assert_eq!(bytes, [8, 9, 10, 11]);
+        let end = HEADER_SIZE as u64 - 2;
+        assert_eq!(
+            read_at(&Medium::without(0..0), &mut bytes, end).unwrap(),
+            3,
+            "the file has no more"
+        );
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_counts_as_zeros_and_hides_not_the_other() {
+        let (first, second) = (0..HEADER_COPY_SIZE, HEADER_COPY_SIZE..HEADER_SIZE);
+        for (lost, kept) in [(first.clone(), second.clone()), (second, first)] {
+            let medium = Medium::without(lost.clone());
+            let bytes = read_header_bytes(&medium);
+            assert_eq!(bytes[lost], [0; HEADER_COPY_SIZE]);
+            assert_eq!(bytes[kept.clone()], medium.bytes[kept]);
+        }
     }
 
     #[test]

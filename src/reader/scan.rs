@@ -5,13 +5,13 @@
 //! system where data goes on, so that a sparse file costs no more than what was written to it.
 
 use super::holes::{NextData, next_data};
+use super::open::read_at;
 use super::{Error, LogReader};
 use crate::format::{
     HEADER_SIZE, HitFinder, HitRun, LogId, RECORD_SIZE, Slot, SlotDamage, classify, place, slot_words,
 };
 use std::io;
 use std::ops::{AddAssign, Range};
-use std::os::unix::fs::FileExt as _;
 
 /// Bytes of one read.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -147,13 +147,12 @@ struct Scan<'scan, V> {
 
 impl<V: Visitor> Scan<'_, V> {
     fn block(&mut self, first: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        match read_at(self.log, first, bytes) {
+        match read_at(&self.log.file, bytes, offset_of(first)) {
             Ok(length) => {
                 self.slots(first, bytes, length);
                 Ok(())
             }
-            Err(error) if is_of_the_medium(&error) => self.pieces(first, bytes),
-            Err(source) => Err(self.read_error(first, source)),
+            Err(_) => self.pieces(first, bytes),
         }
     }
 
@@ -161,10 +160,13 @@ impl<V: Visitor> Scan<'_, V> {
     fn pieces(&mut self, first: u32, bytes: &mut [u8]) -> Result<(), Error> {
         let mut first = first;
         for piece in bytes.chunks_mut(PIECE_BYTES) {
-            let length = match read_at(self.log, first, piece) {
+            let length = match read_at(&self.log.file, piece, offset_of(first)) {
                 Ok(length) => length,
                 Err(error) if is_of_the_medium(&error) => 0,
-                Err(source) => return Err(self.read_error(first, source)),
+                Err(source) => {
+                    let path = self.log.path().to_path_buf();
+                    return Err(Error::Read { path, offset: offset_of(first), source });
+                }
             };
             self.slots(first, piece, length);
             first += (piece.len() / RECORD_SIZE) as u32;
@@ -235,7 +237,7 @@ impl<V: Visitor> Scan<'_, V> {
     fn read_again(&mut self, number: u32, before: Slot) {
         self.rereads_left -= 1;
         let mut bytes = [0; RECORD_SIZE];
-        let Ok(RECORD_SIZE) = read_at(self.log, number, &mut bytes) else {
+        let Ok(RECORD_SIZE) = read_at(&self.log.file, &mut bytes, offset_of(number)) else {
             return self.count_and_visit(number, before);
         };
         let place = place(&self.log_id, number);
@@ -261,28 +263,10 @@ impl<V: Visitor> Scan<'_, V> {
         self.counts.blank += u64::from(data - next);
         data
     }
-
-    fn read_error(&self, first: u32, source: io::Error) -> Error {
-        Error::Read { path: self.log.path().to_path_buf(), offset: offset_of(first), source }
-    }
 }
 
 fn offset_of(slot: u32) -> u64 {
     HEADER_SIZE as u64 + u64::from(slot) * RECORD_SIZE as u64
-}
-
-/// Fills `bytes` from slot `first` on; fewer than asked for only at the end of the file.
-fn read_at(log: &LogReader, first: u32, bytes: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < bytes.len() {
-        match log.file.read_at(&mut bytes[length..], offset_of(first) + length as u64) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 /// Whether the bytes are lost (EIO, or a checksum of the file system), and others can still be read.
@@ -299,6 +283,7 @@ mod tests {
     use crate::format::{self, Header, Record, log_file_name, seal};
     use crate::reader::Digest;
     use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
 
     const ID: LogId = [0xCD; 16];
 
@@ -397,6 +382,14 @@ mod tests {
         assert_eq!(counts, SlotCounts { slots: 300, damaged: 300, ..SlotCounts::default() });
     }
 
+    #[test]
+    fn what_the_system_refuses_to_read_ends_the_scan() {
+        let (_folder, mut log) = log_of(&one_of_each());
+        log.file = File::options().write(true).open(log.path()).unwrap();
+        let error = log.scan(2..6, |_, _| panic!("nothing was read")).unwrap_err();
+        assert!(matches!(error, Error::Read { offset, .. } if offset == offset_of(2)), "{error}");
+    }
+
     /// The visitor of the first slot plays the writer, who stores the second one meanwhile.
     #[test]
     fn a_record_that_is_just_being_stored_is_looked_at_again() {
@@ -421,6 +414,25 @@ mod tests {
         let (counts, seen) = scan();
         assert_eq!(seen, [first, (1, Slot::Valid(line(2)))]);
         assert_eq!(counts, SlotCounts { slots: 2, valid: 2, ..SlotCounts::default() });
+    }
+
+    #[test]
+    fn slots_are_looked_at_again_up_to_a_limit() {
+        let count = 1 + REREADS_MAX + 1;
+        let whole: Vec<_> = (0..count).map(|slot| slot_bytes(line(slot + 1), &ID, slot)).collect();
+        let mut begun = whole.clone();
+        begun[1..].iter_mut().for_each(|slot| slot[24..].fill(0));
+        let (_folder, log) = log_of(&begun);
+        let writer = File::options().write(true).open(log.path()).unwrap();
+        fs2::FileExt::lock_exclusive(&writer).unwrap();
+        let counts = LogReader::open(log.path()).unwrap().scan(0..count, |number, _| {
+            if number == 0 {
+                writer.write_all_at(&whole.concat(), offset_of(0)).unwrap();
+            }
+        });
+        let (slots, valid) = (count.into(), (1 + REREADS_MAX).into());
+        let expected = SlotCounts { slots, valid, blank: 1, unfinished: 1, ..SlotCounts::default() };
+        assert_eq!(counts.unwrap(), expected, "the last one is as it was when the block was read");
     }
 
     #[test]

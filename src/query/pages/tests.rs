@@ -338,6 +338,11 @@ fn a_page_that_is_its_own_child_is_damaged() {
 }
 
 #[test]
+fn a_page_behind_the_end_of_the_file_is_damaged() {
+    assert_eq!(read_damaged(1000, |root| vec![(root, page_above(1001, 1))]), Err(damaged()));
+}
+
+#[test]
 fn no_more_pages_are_read_than_the_file_has() {
     let read = |cells| {
         read_damaged(1000, |root| {
