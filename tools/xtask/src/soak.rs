@@ -66,7 +66,7 @@ const CASES: &[Case] = &[
     ),
     case("compact_killed", "the_output_is_the_old_one_or_the_new_one", "HITLOG_COMPACT_KILLS", 20_000),
     case("compact_bytes", "the_same_logs_give_the_same_bytes", "HITLOG_PERMUTATIONS", 2000),
-    case("concurrency", "what_living_writers_recorded_is_there_and_stays_there", "HITLOG_ROUNDS", 100),
+    case("concurrency", "what_living_writers_recorded_is_there_and_stays_there", "HITLOG_ROUNDS", 200),
     case("concurrency", "two_compactors_at_once_leave_one_whole_output_each", "HITLOG_STARTS", 2000),
     case("concurrency", "a_log_that_changes_under_its_writer_harms_no_reader", "HITLOG_CHANGES", 1000),
     case("full_disk", "a_full_ext4_stops_the_recording_and_nothing_else", "HITLOG_DISK_SIZES", 500),
