@@ -22,6 +22,25 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// If the run cannot be compacted, the recording cannot be read or not be written. It is then what it was
 /// before.
+///
+/// ```
+/// use hitlog::compactor::{Options, compact, renew};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # #[cfg(feature = "recorder")] {
+/// let [all, again] = ["all", "again"].map(|run| folder.path().join(run));
+/// for (run, lines) in [(&all, [1, 2]), (&again, [1, 3])] {
+///     let recorder = hitlog::Recorder::open(run)?;
+///     let _test = recorder.context("tests/t.py::test_parser|run");
+///     lines.iter().for_each(|line| recorder.line(recorder.file("/src/parser.py"), *line));
+/// }
+/// let output = folder.path().join("hitlog.db");
+/// compact(&[all], &Options::new(&output), &())?;
+/// let report = renew(again, &output, &["tests/t.py::test_parser".to_owned()], &[])?;
+/// assert_eq!((report.output, report.lines), (output.display().to_string(), 2));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn renew(
     run_directory: PathBuf,
     output: &Path,
