@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use hitlog::Recorder;
-use hitlog::format::{Words, seal};
+use hitlog::format::{Words, names_checksum, seal, seal_hit};
 use hitlog::storage::{Storage, memory::Memory};
 
 /// Records of one measured batch: 512 KiB of log, so that growth and page faults are paid for.
@@ -72,6 +72,13 @@ fn append(criterion: &mut Criterion) {
     group.bench_function("checksum only", |bencher| {
         bencher.iter(|| {
             (1..=BATCH).fold(0, |sum, line| sum ^ seal(Words::line(1, 1, black_box(line)), line)[3])
+        });
+    });
+    group.bench_function("checksum of a hit only", |bencher| {
+        let shared = names_checksum(Words::line(1, 1, 1).payload[0]);
+        bencher.iter(|| {
+            let sealed = |line| seal_hit(Words::line(1, 1, black_box(line)), line, shared);
+            (1..=BATCH).fold(0, |sum, line| sum ^ sealed(line)[3])
         });
     });
     group.bench_function("line, into memory already touched", |bencher| {
